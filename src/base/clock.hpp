@@ -1,0 +1,117 @@
+// All time that a guest sees comes from one Clock per machine.
+//
+//   RealClock     host monotonic time; the guest's TSC runs at the host's TSC rate
+//   VirtualClock  advanced by retired instructions only: deterministic
+//
+// Timers belong to the clock. Who drives them: under a real clock the I/O thread waits for next_deadline() and calls
+// run_expired(); under a virtual clock the one thread that runs the vCPUs does both between instructions.
+//
+// Threads: every member may be called from any thread. Callbacks run without any lock of the clock held, on the
+// driving thread; one that was already due may still run once after disarm(), so a callback checks its owner's state
+// under the owner's own lock. Lock order: a device's lock, then the clock's.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "base/int.hpp"
+
+namespace vellum {
+
+class Clock;
+
+/// One timer of a device. Armed again, it forgets its earlier deadline. Destroy it only when its clock's driver has
+/// stopped, or from the driving thread.
+class Timer {
+ public:
+  Timer(Clock& clock, std::function<void()> callback);
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  /// Fires once at `deadline_ns` (guest time, as Clock::now_ns()), at once when that is past.
+  void arm(u64 deadline_ns);
+  void disarm();
+
+ private:
+  friend class Clock;
+  Clock& clock_;
+  std::function<void()> callback_;
+  u64 deadline_ns_ = 0;   // guarded by Clock::mutex_
+  bool armed_ = false;    // guarded by Clock::mutex_
+};
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+
+  /// Guest time since power-on, in nanoseconds; never goes back.
+  virtual u64 now_ns() const = 0;
+  /// The machine's time-stamp counter (each vCPU adds its own TSC_ADJUST).
+  virtual u64 tsc() const = 0;
+  virtual u64 tsc_hz() const = 0;
+  virtual bool is_virtual() const = 0;
+  /// The wall clock, seconds since the Unix epoch, for the RTC: fixed start + now under a virtual clock.
+  virtual u64 wall_seconds() const = 0;
+
+  /// The guest time at which the machine's TSC reaches `tsc`, rounded up.
+  u64 ns_of_tsc(u64 tsc) const;
+
+  std::optional<u64> next_deadline() const;
+  /// Runs the callbacks of all timers due at now_ns(), earliest first. Returns how many ran.
+  unsigned run_expired();
+  /// Called (from any thread, without locks) whenever the earliest deadline moved forward; the real clock's driver
+  /// re-reads next_deadline() then. Set once, before threads start.
+  void on_earlier_deadline(std::function<void()> notify) { notify_ = std::move(notify); }
+
+ private:
+  friend class Timer;
+  mutable std::mutex mutex_;  // leaf: nothing is locked under it
+  std::set<std::pair<u64, Timer*>> armed_;
+  std::function<void()> notify_;
+};
+
+class RealClock final : public Clock {
+ public:
+  RealClock();
+  u64 now_ns() const override;
+  u64 tsc() const override;
+  u64 tsc_hz() const override { return tsc_hz_; }
+  bool is_virtual() const override { return false; }
+  u64 wall_seconds() const override;
+
+ private:
+  u64 start_ns_;
+  u64 start_tsc_;
+  u64 tsc_hz_;
+};
+
+/// One retired instruction is one nanosecond and one TSC tick: a 1 GHz machine that retires one instruction a cycle.
+class VirtualClock final : public Clock {
+ public:
+  static constexpr u64 kHz = 1'000'000'000;
+  explicit VirtualClock(u64 wall_start_seconds = 1'767'225'600);  // 2026-01-01T00:00:00Z
+  u64 now_ns() const override { return now_ns_.load(std::memory_order_relaxed); }
+  u64 tsc() const override { return now_ns(); }
+  u64 tsc_hz() const override { return kHz; }
+  bool is_virtual() const override { return true; }
+  u64 wall_seconds() const override { return wall_start_seconds_ + now_ns() / kHz; }
+
+  /// Moves time forward by `instructions` retired instructions. Called by the thread that runs the vCPUs.
+  void retire(u64 instructions) { now_ns_.fetch_add(instructions, std::memory_order_relaxed); }
+  /// Moves time forward to `ns` when that is ahead: all vCPUs are halted.
+  void skip_to(u64 ns) {
+    if (ns > now_ns()) now_ns_.store(ns, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<u64> now_ns_{0};
+  u64 wall_start_seconds_;
+};
+
+}  // namespace vellum

@@ -1,0 +1,34 @@
+// What a vCPU asks of the board around it: its local APIC and the interrupt controllers behind that. Implemented by
+// the machine; engines and the MMU see only this.
+#pragma once
+
+#include "base/int.hpp"
+
+namespace vellum {
+
+class VcpuBoard {
+ public:
+  virtual ~VcpuBoard() = default;
+
+  /// The processor accepts an external interrupt now (INTA cycle): its vector, or -1 if none is left to deliver. Moves
+  /// the vector from IRR to ISR. Clears Hazards::kInterrupt when nothing deliverable remains.
+  virtual int acknowledge_interrupt() = 0;
+
+  /// IA32_APIC_BASE (0x1b), IA32_TSC_DEADLINE (0x6e0) and x2APIC registers (0x800 to 0x8ff). False: #GP(0).
+  virtual bool read_apic_msr(u32 msr, u64& value) = 0;
+  virtual bool write_apic_msr(u32 msr, u64 value) = 0;
+
+  /// Guest-physical address of the 4 KiB xAPIC page, or ~0 when the APIC is disabled or in x2APIC mode.
+  virtual u64 apic_page() const = 0;
+  virtual u64 read_apic_page(u32 offset, unsigned size) = 0;
+  virtual void write_apic_page(u32 offset, unsigned size, u64 value) = 0;
+
+  /// CR8: the task-priority class, 0 to 15.
+  virtual u8 read_cr8() = 0;
+  virtual void write_cr8(u8 value) = 0;
+
+  /// The initial APIC id, for CPUID.
+  virtual u32 apic_id() const = 0;
+};
+
+}  // namespace vellum
