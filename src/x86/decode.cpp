@@ -1,0 +1,64 @@
+#include "x86/decode.hpp"
+
+#include <algorithm>
+
+#include "base/assert.hpp"
+
+namespace vellum::x86 {
+namespace {
+
+struct Decoders {
+  std::array<ZydisDecoder, 4> by_mode;
+  ZydisFormatter formatter;
+
+  Decoders() {
+    const auto init = [this](CodeMode mode, ZydisMachineMode machine, ZydisStackWidth stack) {
+      const auto status = ZydisDecoderInit(&by_mode[static_cast<unsigned>(mode)], machine, stack);
+      VELLUM_ASSERT(ZYAN_SUCCESS(status), "Zydis status {:#x}", status);
+    };
+    init(CodeMode::kReal16, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
+    init(CodeMode::kProtected16, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
+    init(CodeMode::kProtected32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+    init(CodeMode::kLong64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    // A guest's processor has none of these; their encodings mean something else there (NOP, LZCNT's BSR …).
+    for (auto& decoder : by_mode) {
+      ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_KNC, ZYAN_FALSE);
+      ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+      ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+      ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+    }
+    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+  }
+};
+
+const Decoders& decoders() {
+  static const Decoders instance;
+  return instance;
+}
+
+}  // namespace
+
+DecodeStatus decode(CodeMode mode, std::span<const u8> bytes, Decoded& out) {
+  const auto window = bytes.first(std::min<std::size_t>(bytes.size(), kMaxInstructionLength));
+  const auto status = ZydisDecoderDecodeFull(&decoders().by_mode[static_cast<unsigned>(mode)], window.data(),
+                                             window.size(), &out.info, out.operands.data(),
+                                             static_cast<ZyanU8>(out.operands.size()), 0);
+  if (ZYAN_SUCCESS(status)) {
+    std::copy_n(window.begin(), out.info.length, out.bytes.begin());
+    return DecodeStatus::kOk;
+  }
+  if (status == ZYDIS_STATUS_NO_MORE_DATA)
+    return window.size() == kMaxInstructionLength ? DecodeStatus::kTooLong : DecodeStatus::kTruncated;
+  if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeStatus::kTooLong;
+  return DecodeStatus::kInvalid;
+}
+
+std::string format_instruction(const Decoded& decoded, u64 address) {
+  char text[256];
+  const auto status =
+      ZydisFormatterFormatInstruction(&decoders().formatter, &decoded.info, decoded.operands.data(),
+                                      decoded.info.operand_count_visible, text, sizeof text, address);
+  return ZYAN_SUCCESS(status) ? text : "?";
+}
+
+}  // namespace vellum::x86
