@@ -41,8 +41,7 @@ const Decoders& decoders() {
 DecodeStatus decode(CodeMode mode, std::span<const u8> bytes, Decoded& out) {
   const auto window = bytes.first(std::min<std::size_t>(bytes.size(), kMaxInstructionLength));
   const auto status = ZydisDecoderDecodeFull(&decoders().by_mode[static_cast<unsigned>(mode)], window.data(),
-                                             window.size(), &out.info, out.operands.data(),
-                                             static_cast<ZyanU8>(out.operands.size()), 0);
+                                             window.size(), &out.info, out.operands.data());
   if (ZYAN_SUCCESS(status)) {
     std::copy_n(window.begin(), out.info.length, out.bytes.begin());
     return DecodeStatus::kOk;
@@ -55,9 +54,9 @@ DecodeStatus decode(CodeMode mode, std::span<const u8> bytes, Decoded& out) {
 
 std::string format_instruction(const Decoded& decoded, u64 address) {
   char text[256];
-  const auto status =
-      ZydisFormatterFormatInstruction(&decoders().formatter, &decoded.info, decoded.operands.data(),
-                                      decoded.info.operand_count_visible, text, sizeof text, address);
+  const auto status = ZydisFormatterFormatInstruction(
+      &decoders().formatter, &decoded.info, decoded.operands.data(), decoded.info.operand_count_visible, text,
+      sizeof text, address, nullptr);
   return ZYAN_SUCCESS(status) ? text : "?";
 }
 
