@@ -1,0 +1,230 @@
+// The TLB: filling it, finding in it on the slow path, and flushing.
+//
+// Large pages are cached in 4 KiB parts. INVLPG must drop all parts of a large page (SDM vol. 3A §4.10.4.1,
+// footnote), whatever the paging structures say by then, so large_pages_ remembers which ones the TLB may
+// hold parts of; only an address within one of those costs more than a look at one entry.
+#include "cpu/mmu/mmu.hpp"
+#include "x86/registers.hpp"
+
+namespace vellum {
+namespace {
+
+constexpr std::array<unsigned, 4> kClassShift{12, 21, 22, 30};
+
+constexpr unsigned size_class_of(unsigned page_shift) {
+  for (unsigned i = 0; i < kClassShift.size(); ++i) {
+    if (kClassShift[i] == page_shift) return i;
+  }
+  return 0;
+}
+
+// A large page's name in large_pages_: 2 and 4 MiB pages of one number differ.
+constexpr u64 large_key(u64 address, unsigned size_class) {
+  return (address >> kClassShift[size_class]) << 2 | size_class;
+}
+
+unsigned size_class_of(const TlbEntry& e) {
+  return (e.flags >> TlbEntry::kSizeShift) & 3;
+}
+
+// Searches that find nothing before large_pages_, which only ever grows, is made anew.
+constexpr u32 kFruitlessScans = 32;
+
+}  // namespace
+
+unsigned Mmu::context_of(Privilege privilege) const {
+  const bool smap = (state_.cr4 & x86::cr4::kSmap) != 0;
+  const bool ac = (state_.rflags & x86::rflags::kAc) != 0;
+  switch (privilege) {
+    case Privilege::kCurrent:
+      return context_;
+    case Privilege::kUser:
+      return kShiftUser;
+    case Privilege::kImplicit:
+      return smap ? kShiftSupervisorSmap : kShiftSupervisor;
+    case Privilege::kSupervisor:
+      break;
+  }
+  return smap && !ac ? kShiftSupervisorSmap : kShiftSupervisor;
+}
+
+bool Mmu::locate(u64 address, Access access, unsigned context, Target& target) {
+  const TlbEntry* e = &entry(address);
+  const bool found = e->page == address >> kPageShift && counts(*e) &&
+                     ((e->flags & rights::kAll) >> context & rights::of(access)) != 0;
+  // Denied by a cached entry: the structures decide, which may permit more by now.
+  if (!found && (e = fill(address, access, context)) == nullptr) return false;
+  if ((e->flags & TlbEntry::kNotRam) != 0) {
+    target.host = nullptr;
+    target.code = nullptr;
+    target.physical = GuestPhys(address + e->host_delta);
+  } else {
+    target.host = host_of(*e, address);
+    target.code = e->code;
+    target.physical = physical_of(target.host);
+  }
+  return true;
+}
+
+TlbEntry* Mmu::fill(u64 address, Access access, unsigned context) {
+  stats.walks.add();
+  Translation t;
+  u32 error_code = 0;
+  if (!walk(space_, state_, features_, address, access, context, t, error_code)) {
+    page_fault(address, error_code);
+    return nullptr;
+  }
+  const unsigned size_class = size_class_of(t.page_shift);
+  if (size_class != 0) large_pages_.add(large_key(address, size_class));
+
+  // The xAPIC page hides what else stands at its address.
+  u8* host = t.page.value == board_.apic_page() ? nullptr : space_.ram.host(t.page);
+  TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
+  e.page = address >> kPageShift;
+  e.stamp = t.global ? global_stamp_ : stamp_;
+  e.flags = static_cast<u16>(t.allow | size_class << TlbEntry::kSizeShift);
+  const u64 page_base = address & ~kPageMask;
+  if (host != nullptr) {
+    e.allow = t.allow;
+    e.host_delta = reinterpret_cast<u64>(host) - page_base;
+    e.code = &space_.ram.code_page(t.page);
+  } else {
+    e.allow = 0;
+    e.flags |= TlbEntry::kNotRam;
+    e.host_delta = t.page.value - page_base;
+    e.code = &no_code_;
+  }
+  return &e;
+}
+
+// A page fault drops what was cached for its page (§4.10.4.1), so that it does not recur once software has
+// changed the structures without an INVLPG, as it may.
+void Mmu::page_fault(u64 address, u32 error_code) {
+  stats.page_faults.add();
+  raise(x86::kPf, error_code, address);
+  TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
+  if (e.page == address >> kPageShift && counts(e)) e.page = TlbEntry::kInvalid;
+  if (fetched_pages_.may_contain(address >> kPageShift)) raise_code_map_stamp();
+}
+
+GuestPhys Mmu::physical_of(const u8* host) const {
+  const u64 offset = static_cast<u64>(host - space_.ram.host(GuestPhys(0)));
+  const u64 low = space_.ram.low_size();
+  return GuestPhys(offset < low ? offset : offset - low + GuestRam::kHighRamStart);
+}
+
+bool Mmu::fetch(u64 address, FetchPage& page) {
+  if (!x86::is_canonical(address)) {
+    raise(x86::kGp, 0);
+    return false;
+  }
+  Target target;
+  if (!locate(address, Access::kExecute, context_, target)) return false;
+  fetched_pages_.add(address >> kPageShift);
+  page.physical = target.physical;
+  page.host = target.host;
+  return true;
+}
+
+bool Mmu::translate_quietly(u64 address, GuestPhys& physical) {
+  Translation t;
+  if (!x86::is_canonical(address) || !walk_quietly(space_, state_, features_, address, t)) return false;
+  physical = t.page + (address & kPageMask);
+  return true;
+}
+
+// --- Flushing
+// -------------------------------------------------------------------------------------------------------
+
+// Drops the entries for the page of `address` that have one of the stamps. Whether that page may be a large
+// one.
+bool Mmu::drop_page(u64 address, u32 stamp, u32 other_stamp) {
+  TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
+  if (e.page == address >> kPageShift && (e.stamp == stamp || e.stamp == other_stamp))
+    e.page = TlbEntry::kInvalid;
+  bool large = false;
+  for (unsigned size_class = 1; size_class < kClassShift.size(); ++size_class) {
+    if (!large_pages_.may_contain(large_key(address, size_class))) continue;
+    drop_fragments(address, size_class, stamp, other_stamp);
+    large = true;
+  }
+  return large;
+}
+
+void Mmu::drop_fragments(u64 address, unsigned size_class, u32 stamp, u32 other_stamp) {
+  const unsigned shift = kClassShift[size_class] - kPageShift;
+  const u64 large_page = (address >> kPageShift) >> shift;
+  const u64 count = std::min(u64{1} << shift, kTlbSize);
+  bool found = false;
+  for (u64 i = 0; i < count; ++i) {
+    TlbEntry& e = tlb_[((large_page << shift) + i) & (kTlbSize - 1)];
+    if (e.page >> shift != large_page || size_class_of(e) != size_class) continue;
+    found = true;
+    if (e.stamp == stamp || e.stamp == other_stamp) e.page = TlbEntry::kInvalid;
+  }
+  if (!found && ++fruitless_scans_ >= kFruitlessScans) rebuild_large_pages();
+}
+
+void Mmu::rebuild_large_pages() {
+  fruitless_scans_ = 0;
+  large_pages_.clear();
+  for (const TlbEntry& e : *tlb_storage_) {
+    if (e.page != TlbEntry::kInvalid && size_class_of(e) != 0)
+      large_pages_.add(large_key(e.page << kPageShift, size_class_of(e)));
+  }
+  raise_code_map_stamp();  // code was fetched from large pages of which no part is in the TLB any more
+}
+
+void Mmu::adopt_stamps(bool started_over) {
+  stamp_ = stamps_.current();
+  global_stamp_ = stamps_.global();
+  if (started_over) {
+    for (TlbEntry& e : *tlb_storage_) e.page = TlbEntry::kInvalid;
+  }
+  raise_code_map_stamp();
+}
+
+void Mmu::raise_code_map_stamp() {
+  ++code_map_stamp_;
+  fetched_pages_.clear();
+}
+
+void Mmu::flush_all() {
+  stats.flushes.add();
+  adopt_stamps(stamps_.renew_all());
+  large_pages_.clear();
+  fruitless_scans_ = 0;
+}
+
+void Mmu::flush_non_global() {
+  flush_pcid(stamps_.pcid());
+}
+
+void Mmu::flush_pcid(u16 pcid) {
+  stats.flushes.add();
+  adopt_stamps(stamps_.renew(pcid));
+}
+
+void Mmu::flush_all_non_global() {
+  stats.flushes.add();
+  adopt_stamps(stamps_.renew_all_non_global());
+}
+
+void Mmu::flush_page(u64 address) {
+  stats.page_flushes.add();
+  const bool large = drop_page(address, stamp_, global_stamp_);
+  if (large || fetched_pages_.may_contain(address >> kPageShift)) raise_code_map_stamp();
+}
+
+void Mmu::flush_pcid_page(u16 pcid, u64 address) {
+  stats.page_flushes.add();
+  const bool large = drop_page(address, stamps_.of(pcid), TlbStamps::kNone);
+  const bool current = pcid == stamps_.pcid();  // changing to another PCID raises the stamp anyway
+  if (current && (large || fetched_pages_.may_contain(address >> kPageShift))) raise_code_map_stamp();
+}
+
+void Mmu::switch_address_space(u16 pcid) {
+  adopt_stamps(stamps_.switch_to(pcid));
+}
+
+}  // namespace vellum
