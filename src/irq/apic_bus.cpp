@@ -1,0 +1,96 @@
+#include "irq/apic_bus.hpp"
+
+#include <algorithm>
+
+#include "base/bits.hpp"
+#include "irq/local_apic.hpp"
+
+namespace vellum {
+
+void ApicBus::attach(LocalApic& apic) {
+  const auto at = std::lower_bound(apics_.begin(), apics_.end(), apic.id(),
+                                   [](const LocalApic* a, u32 id) { return a->id() < id; });
+  apics_.insert(at, &apic);
+}
+
+bool ApicBus::post(const ApicMessage& message) {
+  if (message.mode == DeliveryMode::kLowestPriority) return post_lowest_priority(message);
+  if (!message.logical && !message.broadcast()) {
+    const auto at = std::lower_bound(apics_.begin(), apics_.end(), message.destination,
+                                     [](const LocalApic* a, u32 id) { return a->id() < id; });
+    return at != apics_.end() && (*at)->receive(message);
+  }
+  bool accepted = false;
+  for (LocalApic* apic : apics_) accepted |= apic->receive(message);
+  return accepted;
+}
+
+void ApicBus::post_to_all(const ApicMessage& message, const LocalApic* except) {
+  if (message.mode == DeliveryMode::kLowestPriority) {
+    // "All excluding self" with lowest priority is a broadcast that the chipset redirects, and may come back
+    // to the sender (SDM vol. 3A table 11-3, note 1).
+    ApicMessage broadcast = message;
+    broadcast.wide = true;
+    broadcast.logical = false;
+    broadcast.destination = ~0u;
+    post_lowest_priority(broadcast);
+    return;
+  }
+  for (LocalApic* apic : apics_)
+    if (apic != except) apic->receive_unaddressed(message);
+}
+
+// The processor with the lowest priority takes it; among equals the vector decides, which spreads devices
+// over processors and keeps one device on one processor.
+bool ApicBus::post_lowest_priority(const ApicMessage& message) {
+  unsigned best_priority = 0x100;
+  unsigned equals = 0;
+  for (LocalApic* apic : apics_) {
+    const auto priority = apic->arbitration_priority(message);
+    if (!priority) continue;
+    if (*priority < best_priority) {
+      best_priority = *priority;
+      equals = 0;
+    }
+    if (*priority == best_priority) ++equals;
+  }
+  if (equals == 0) return false;
+  ApicMessage fixed = message;
+  fixed.mode = DeliveryMode::kFixed;
+  unsigned skip = message.vector % equals;
+  LocalApic* fallback = nullptr;
+  for (LocalApic* apic : apics_) {
+    const auto priority = apic->arbitration_priority(message);
+    if (!priority) continue;
+    fallback = apic;
+    if (*priority == best_priority && skip-- == 0) return apic->receive(fixed);
+  }
+  // Priorities changed in between: any of the set will do.
+  return fallback != nullptr && fallback->receive(fixed);
+}
+
+void ApicBus::deliver(const MsiMessage& message) {
+  // Address (§11.11.1):  31    20 19       12 11   4  3   2  1 0
+  //                     | 0xfee  | destination|      |RH |DM |   |
+  if (bits(message.address, 63, 20) != 0xfee) return;
+  const bool redirection_hint = (message.address & bit(3)) != 0;
+  ApicMessage out;
+  out.destination = static_cast<u32>(bits(message.address, 19, 12));
+  out.logical = redirection_hint && (message.address & bit(2)) != 0;  // DM counts only with RH
+  out.vector = static_cast<u8>(message.data);
+  out.mode = static_cast<DeliveryMode>(bits(message.data, 10, 8));
+  out.level_triggered = (message.data & bit(15)) != 0;
+  if (out.level_triggered && (message.data & bit(14)) == 0)
+    return;  // a level's de-assertion delivers nothing
+  post(out);
+}
+
+void ApicBus::broadcast_eoi(u8 vector) {
+  for (EoiListener* listener : listeners_) listener->end_of_interrupt(vector);
+}
+
+void ApicBus::Lint::set(bool asserted) {
+  for (LocalApic* apic : bus_.apics_) apic->set_lint(pin_, asserted);
+}
+
+}  // namespace vellum

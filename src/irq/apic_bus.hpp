@@ -1,0 +1,67 @@
+// Carries interrupt messages to the local APICs that they name (SDM vol. 3A §11.6.2), and EOIs back to the
+// I/O APICs.
+//
+// Threads: attach() before the vCPUs run; everything else from any thread. The bus has no lock: it asks one
+// local APIC after the other, each under its own, so two vCPUs may send to each other at the same time. A
+// sender must hold no local APIC's lock.
+#pragma once
+
+#include <vector>
+
+#include "irq/apic_message.hpp"
+#include "irq/line.hpp"
+
+namespace vellum {
+
+class LocalApic;
+
+/// Hears of the end of every level-triggered interrupt.
+class EoiListener {
+ public:
+  virtual ~EoiListener() = default;
+  virtual void end_of_interrupt(u8 vector) = 0;
+};
+
+class ApicBus final : public MsiSink {
+ public:
+  ApicBus() = default;
+  ApicBus(const ApicBus&) = delete;
+  ApicBus& operator=(const ApicBus&) = delete;
+
+  void attach(LocalApic& apic);
+  void attach(EoiListener& listener) { listeners_.push_back(&listener); }
+
+  /// Delivers to the destination. Returns whether some local APIC accepted it.
+  bool post(const ApicMessage& message);
+  /// Delivers to all local APICs, or all but `except`, whatever `message.destination` says.
+  void post_to_all(const ApicMessage& message, const LocalApic* except);
+  /// An MSI. GUEST-CONTROLLED: address and data come from the guest through a device.
+  void deliver(const MsiMessage& message) override;
+
+  void broadcast_eoi(u8 vector);
+
+  /// The processors' LINT0 pins (wired to the 8259's INTR) and LINT1 pins (wired to NMI), all in parallel, as
+  /// the Multiprocessor Specification has it (§3.6.2.2).
+  InterruptLine& lint0() { return lint0_; }
+  InterruptLine& lint1() { return lint1_; }
+
+ private:
+  class Lint final : public InterruptLine {
+   public:
+    Lint(ApicBus& bus, unsigned pin) : bus_(bus), pin_(pin) {}
+    void set(bool asserted) override;
+
+   private:
+    ApicBus& bus_;
+    unsigned pin_;
+  };
+
+  bool post_lowest_priority(const ApicMessage& message);
+
+  std::vector<LocalApic*> apics_;  // ascending by id
+  std::vector<EoiListener*> listeners_;
+  Lint lint0_{*this, 0};
+  Lint lint1_{*this, 1};
+};
+
+}  // namespace vellum
