@@ -71,7 +71,9 @@ void RawTerminal::suspend() {
 }
 
 void RawTerminal::resume() {
-  if (::tcgetpgrp(fd_) == ::getpgrp()) set_mode(fd_, raw_);
+  const pid_t foreground =
+      ::tcgetpgrp(fd_);  // fails if it is not our controlling terminal: no job control then
+  if (foreground < 0 || foreground == ::getpgrp()) set_mode(fd_, raw_);
 }
 
 void restore_terminal_on_crash() {

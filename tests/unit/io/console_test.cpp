@@ -1,0 +1,244 @@
+#include "io/console.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <future>
+
+namespace vellum {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::span<const u8> bytes_of(std::string_view text) {
+  return {reinterpret_cast<const u8*>(text.data()), text.size()};
+}
+
+struct Pipe {
+  Pipe() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    read = FileDescriptor(ends[0]);
+    write = FileDescriptor(ends[1]);
+  }
+  void put(std::string_view text) const {
+    EXPECT_EQ(::write(write.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  std::string take(std::size_t count) const {
+    std::string text(count, '\0');
+    std::size_t have = 0;
+    while (have < count) {
+      const auto n = ::read(read.get(), text.data() + have, count - have);
+      if (n <= 0) break;
+      have += static_cast<std::size_t>(n);
+    }
+    text.resize(have);
+    return text;
+  }
+  FileDescriptor read, write;
+};
+
+// A pseudo-terminal: `user` is the keyboard and screen, `shell` what a program gets as its terminal.
+struct PseudoTerminal {
+  PseudoTerminal() : user(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
+    EXPECT_EQ(::grantpt(user.get()), 0);
+    EXPECT_EQ(::unlockpt(user.get()), 0);
+    shell = FileDescriptor(::open(::ptsname(user.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  }
+  void type(std::string_view text) const {
+    EXPECT_EQ(::write(user.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  termios mode() const {
+    termios mode{};
+    EXPECT_EQ(::tcgetattr(shell.get(), &mode), 0);
+    return mode;
+  }
+  FileDescriptor user, shell;
+};
+
+class ConsoleTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto created = EventLoop::create();
+    ASSERT_TRUE(created);
+    loop = std::move(*created);
+  }
+  void TearDown() override { loop->stop(); }
+
+  void open(int in, int out) {
+    auto created = Console::create(*loop, in, out,
+                                   {.leave = [this] { left.set_value(); },
+                                    .input_closed = [this] { closed.set_value(); },
+                                    .output_closed = [this](int error) { output_error.set_value(error); }});
+    ASSERT_TRUE(created) << created.error().message;
+    console = std::move(*created);
+    loop->start();
+  }
+  // Takes at most `room` bytes, ever.
+  Console::Receiver collect() {
+    return [this](std::span<const u8> bytes) {
+      const std::size_t n = std::min(room, bytes.size());
+      got.append(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
+      room -= n;
+      return n;
+    };
+  }
+  std::string received() {
+    std::string copy;
+    loop->run_on_loop([&] { copy = got; });
+    return copy;
+  }
+
+  std::unique_ptr<EventLoop> loop;
+  std::unique_ptr<Console> console;
+  std::promise<void> left, closed;
+  std::promise<int> output_error;
+  std::string got;
+  std::size_t room = 1 << 20;
+};
+
+TEST_F(ConsoleTest, InputReachesTheReceiverAndItsEndIsTold) {
+  Pipe in, out;
+  open(in.read.get(), out.write.get());
+  console->connect(collect());
+  in.put("hello \x1d\x1d world");  // not a terminal: Ctrl-] is a byte like others
+  in.write = FileDescriptor();
+  closed.get_future().wait();
+  EXPECT_EQ(received(), "hello \x1d\x1d world");
+  EXPECT_FALSE(console->input_possible());
+}
+
+TEST_F(ConsoleTest, EmptyInputIsClosedAtOnce) {
+  const FileDescriptor null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  Pipe out;
+  open(null.get(), out.write.get());
+  EXPECT_EQ(closed.get_future().wait_for(10s), std::future_status::ready);
+}
+
+TEST_F(ConsoleTest, AFullReceiverGetsTheRestLater) {
+  Pipe in, out;
+  room = 3;
+  open(in.read.get(), out.write.get());
+  console->connect(collect());
+  in.put("abcdef");
+  in.write = FileDescriptor();
+  while (received() != "abc") std::this_thread::yield();
+  EXPECT_TRUE(console->input_possible());
+  loop->run_on_loop([this] { room = 100; });
+  console->receiver_ready();
+  closed.get_future().wait();
+  EXPECT_EQ(received(), "abcdef");
+}
+
+TEST_F(ConsoleTest, OutputKeepsItsOrder) {
+  Pipe in, out;
+  open(in.read.get(), out.write.get());
+  std::string expected;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string piece = std::to_string(i) + " ";
+    console->write(bytes_of(piece));
+    expected += piece;
+  }
+  EXPECT_EQ(out.take(expected.size()), expected);
+}
+
+TEST_F(ConsoleTest, ASlowReaderHoldsTheWriterBackAndLosesNothing) {
+  Pipe in, out;
+  open(in.read.get(), out.write.get());
+  const std::string piece(64 * 1024, 'x');
+  auto writer = std::async(std::launch::async, [&] {
+    for (int i = 0; i < 32; ++i) console->write(bytes_of(piece));
+    console->flush();
+  });
+  EXPECT_EQ(out.take(32 * piece.size()).size(), 32 * piece.size());
+  writer.get();
+}
+
+TEST_F(ConsoleTest, AbandonEndsAWriteThatNobodyReads) {
+  Pipe in, out;
+  open(in.read.get(), out.write.get());
+  const std::string piece(1 << 20, 'x');
+  auto writer = std::async(std::launch::async, [&] { console->write(bytes_of(piece)); });
+  console->abandon_output();
+  EXPECT_EQ(writer.wait_for(10s), std::future_status::ready);
+}
+
+TEST_F(ConsoleTest, AReaderThatIsGoneIsTold) {
+  ::signal(SIGPIPE, SIG_IGN);
+  Pipe in, out;
+  open(in.read.get(), out.write.get());
+  out.read = FileDescriptor();
+  console->write(bytes_of("x"));
+  EXPECT_EQ(output_error.get_future().get(), EPIPE);
+  console->write(bytes_of("y"));  // dropped
+}
+
+TEST_F(ConsoleTest, OutputToAFileIsAppendedInPlace) {
+  char path[] = "/tmp/vellum-console-test-XXXXXX";
+  const FileDescriptor file(::mkstemp(path));
+  ::unlink(path);
+  ASSERT_EQ(::write(file.get(), "before ", 7), 7);
+  Pipe in;
+  open(in.read.get(), file.get());
+  console->write(bytes_of("after"));
+  console->flush();
+  std::array<char, 32> text{};
+  EXPECT_EQ(::pread(file.get(), text.data(), text.size(), 0), 12);
+  EXPECT_STREQ(text.data(), "before after");
+}
+
+TEST_F(ConsoleTest, ATerminalIsRawWhileItIsUsedAndThenAsBefore) {
+  PseudoTerminal terminal;
+  const termios before = terminal.mode();
+  {
+    auto raw = RawTerminal::enter(terminal.shell.get());
+    ASSERT_TRUE(raw);
+    EXPECT_EQ(terminal.mode().c_lflag & (ICANON | ECHO | ISIG), 0u);
+    EXPECT_NE(terminal.mode().c_oflag & OPOST, 0u);
+    raw->suspend();
+    EXPECT_EQ(terminal.mode().c_lflag, before.c_lflag);
+    raw->resume();
+    EXPECT_EQ(terminal.mode().c_lflag & (ICANON | ECHO | ISIG), 0u);
+  }
+  const termios after = terminal.mode();
+  EXPECT_EQ(before.c_lflag, after.c_lflag);
+  EXPECT_EQ(before.c_iflag, after.c_iflag);
+  EXPECT_EQ(before.c_oflag, after.c_oflag);
+}
+
+TEST_F(ConsoleTest, ControlKeysOfATerminalReachTheGuest) {
+  PseudoTerminal terminal;
+  Pipe out;
+  open(terminal.shell.get(), out.write.get());
+  console->connect(collect());
+  terminal.type("\x03\x1a\x04\x1c\r");
+  while (received().size() < 5) std::this_thread::yield();
+  EXPECT_EQ(received(), "\x03\x1a\x04\x1c\r");
+}
+
+TEST_F(ConsoleTest, AHeldCtrlBracketReachesTheGuestInTheEnd) {
+  PseudoTerminal terminal;
+  Pipe out;
+  open(terminal.shell.get(), out.write.get());
+  console->connect(collect());
+  terminal.type("\x1d");
+  while (received().empty()) std::this_thread::sleep_for(10ms);
+  EXPECT_EQ(received(), "\x1d");
+}
+
+TEST_F(ConsoleTest, CtrlBracketTwiceOnATerminalLeaves) {
+  PseudoTerminal terminal;
+  Pipe out;
+  open(terminal.shell.get(), out.write.get());
+  EXPECT_TRUE(console->is_terminal());
+  terminal.type("\x1d\x1d");
+  EXPECT_EQ(left.get_future().wait_for(10s), std::future_status::ready);
+}
+
+}  // namespace
+}  // namespace vellum

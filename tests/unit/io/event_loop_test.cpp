@@ -1,0 +1,196 @@
+#include "io/event_loop.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <future>
+
+#include "base/fd.hpp"
+#include "io/clock_driver.hpp"
+
+namespace vellum {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Pipe {
+  Pipe() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    read = FileDescriptor(ends[0]);
+    write = FileDescriptor(ends[1]);
+  }
+  FileDescriptor read, write;
+};
+
+class EventLoopTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto created = EventLoop::create();
+    ASSERT_TRUE(created);
+    loop = std::move(*created);
+  }
+  std::unique_ptr<EventLoop> loop;
+};
+
+TEST_F(EventLoopTest, RunsPostedWorkInOrderOnItsThread) {
+  std::vector<int> order;
+  loop->post([&] { order.push_back(1); });
+  loop->start();
+  loop->post([&] { order.push_back(loop->on_loop_thread() ? 2 : -2); });
+  loop->run_on_loop([&] { order.push_back(3); });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+  EXPECT_FALSE(loop->on_loop_thread());
+}
+
+TEST_F(EventLoopTest, RunOnLoopFromACallbackRunsAtOnce) {
+  std::promise<int> result;
+  loop->start();
+  loop->post([&] {
+    int value = 0;
+    loop->run_on_loop([&] { value = 7; });
+    result.set_value(value);
+  });
+  EXPECT_EQ(result.get_future().get(), 7);
+}
+
+TEST_F(EventLoopTest, AWatchFiresOnceEachTimeItIsArmed) {
+  const Pipe pipe;
+  std::atomic<int> fired{0};
+  std::promise<void> second;
+  std::unique_ptr<EventLoop::Watch> watch;
+  auto created = loop->watch(pipe.read.get(), EventLoop::Direction::kRead, [&] {
+    if (fired.fetch_add(1) == 0) {
+      watch->arm();  // the byte was not read: ready again
+    } else {
+      second.set_value();
+    }
+  });
+  ASSERT_TRUE(created);
+  watch = std::move(*created);
+  watch->arm();
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  loop->start();
+  second.get_future().wait();
+  loop->run_on_loop([&] { watch.reset(); });
+  EXPECT_EQ(fired, 2);
+}
+
+TEST_F(EventLoopTest, AWatchLeavesTheDescriptorBlocking) {
+  const Pipe pipe;
+  std::promise<void> fired;
+  auto watch = loop->watch(pipe.write.get(), EventLoop::Direction::kWrite, [&] { fired.set_value(); });
+  ASSERT_TRUE(watch);
+  (*watch)->arm();
+  loop->start();
+  fired.get_future().wait();
+  EXPECT_EQ(::fcntl(pipe.write.get(), F_GETFL) & O_NONBLOCK, 0);
+}
+
+TEST_F(EventLoopTest, AFileIsAlwaysReady) {
+  const FileDescriptor file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  std::promise<void> fired;
+  auto watch = loop->watch(file.get(), EventLoop::Direction::kRead, [&] { fired.set_value(); });
+  ASSERT_TRUE(watch);
+  (*watch)->arm();
+  loop->start();
+  EXPECT_EQ(fired.get_future().wait_for(10s), std::future_status::ready);
+}
+
+TEST_F(EventLoopTest, AClosedDescriptorIsAnError) {
+  EXPECT_FALSE(loop->watch(-1, EventLoop::Direction::kRead, [] {}));
+}
+
+TEST_F(EventLoopTest, ADestroyedWatchDoesNotFire) {
+  const Pipe pipe;
+  bool fired = false;
+  auto watch = loop->watch(pipe.read.get(), EventLoop::Direction::kRead, [&] { fired = true; });
+  ASSERT_TRUE(watch);
+  loop->start();
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  loop->run_on_loop([&] {
+    (*watch)->arm();
+    watch->reset();
+  });
+  loop->run_on_loop([] {});
+  EXPECT_FALSE(fired);
+}
+
+TEST_F(EventLoopTest, ADelayArmedAgainForgetsTheFirst) {
+  std::vector<int> fired;
+  std::promise<void> done;
+  int round = 1;
+  auto delay = loop->delay([&] {
+    fired.push_back(round);
+    done.set_value();
+  });
+  loop->start();
+  loop->run_on_loop([&] {
+    delay->arm(0ns);
+    round = 2;
+    delay->arm(1ms);
+  });
+  done.get_future().wait();
+  loop->run_on_loop([&] { delay.reset(); });
+  EXPECT_EQ(fired, std::vector<int>{2});
+}
+
+TEST_F(EventLoopTest, StopFromOutsideEndsAWaitingLoop) {
+  loop->start();
+  loop->stop();
+  loop->stop();
+  bool ran = false;
+  loop->run_on_loop([&] { ran = true; });  // no thread: runs here
+  EXPECT_TRUE(ran);
+}
+
+class ClockDriverTest : public EventLoopTest {};
+
+TEST_F(ClockDriverTest, FiresTimersInOrderOfTheirDeadlines) {
+  RealClock clock;
+  std::vector<int> order;
+  std::promise<void> both;
+  Timer late(clock, [&] {
+    order.push_back(2);
+    both.set_value();
+  });
+  Timer early(clock, [&] { order.push_back(1); });
+  loop->start();
+  const ClockDriver driver(*loop, clock);
+  const u64 now = clock.now_ns();
+  late.arm(now + 4'000'000);
+  early.arm(now + 2'000'000);  // earlier than what the driver already waits for
+  both.get_future().wait();
+  EXPECT_EQ(order, (std::vector<int>{1, 2}));
+  EXPECT_GE(clock.now_ns(), now + 4'000'000);
+}
+
+TEST_F(ClockDriverTest, ATimerThatIsArmedBeforeTheDriverFiresToo) {
+  RealClock clock;
+  std::promise<void> fired;
+  Timer timer(clock, [&] { fired.set_value(); });
+  timer.arm(0);
+  loop->start();
+  const ClockDriver driver(*loop, clock);
+  EXPECT_EQ(fired.get_future().wait_for(10s), std::future_status::ready);
+}
+
+TEST_F(ClockDriverTest, AfterTheDriverIsGoneNothingFires) {
+  RealClock clock;
+  std::atomic<bool> fired{false};
+  Timer timer(clock, [&] { fired = true; });
+  loop->start();
+  {
+    const ClockDriver driver(*loop, clock);
+    timer.arm(clock.now_ns() + 3'600'000'000'000);
+  }
+  timer.arm(0);
+  loop->run_on_loop([] {});
+  EXPECT_FALSE(fired);
+}
+
+}  // namespace
+}  // namespace vellum
