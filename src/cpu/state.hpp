@@ -112,12 +112,15 @@ struct VcpuState {
   }
 };
 
+/// What EDX holds after reset for callers that have no CPU model: "family 6", as table 9-1 has it.
+inline constexpr u32 kResetSignature = 0x600;
+
 /// The state after power-on or a RESET (SDM vol. 3A table 9-1). `bootstrap`: CS:IP at the reset vector and running;
-/// otherwise the vCPU waits for a SIPI.
-VcpuState reset_state(bool bootstrap);
+/// otherwise the vCPU waits for a SIPI. `signature`: CpuModel::signature(), left in EDX.
+VcpuState reset_state(bool bootstrap, u32 signature = kResetSignature);
 
 /// What INIT does to a running state (SDM vol. 3A table 9-1): as reset, but keeps x87/SSE state, most MSRs, CR0.CD/NW.
-void apply_init(VcpuState& state, bool bootstrap);
+void apply_init(VcpuState& state, bool bootstrap, u32 signature = kResetSignature);
 
 /// Starts a vCPU that waits for a SIPI at CS = vector << 8, IP = 0.
 void apply_sipi(VcpuState& state, u8 vector);

@@ -15,6 +15,7 @@ class VcpuBoard {
   virtual int acknowledge_interrupt() = 0;
 
   /// IA32_APIC_BASE (0x1b), IA32_TSC_DEADLINE (0x6e0) and x2APIC registers (0x800 to 0x8ff). False: #GP(0).
+  /// A TSC deadline is in ticks of the machine's clock (Clock::tsc()): the vCPU's TSC_ADJUST is taken off already.
   virtual bool read_apic_msr(u32 msr, u64& value) = 0;
   virtual bool write_apic_msr(u32 msr, u64 value) = 0;
 
@@ -29,6 +30,11 @@ class VcpuBoard {
 
   /// The initial APIC id, for CPUID.
   virtual u32 apic_id() const = 0;
+
+  // What CPUID says of the machine around this vCPU. A board with several vCPUs, or whose APIC timer counts at
+  // another rate, overrides these.
+  virtual u32 cpu_count() const { return 1; }
+  virtual u64 apic_timer_hz() const { return 1'000'000'000; }  ///< before the divide configuration
 };
 
 }  // namespace vellum

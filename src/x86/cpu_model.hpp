@@ -57,6 +57,7 @@ class CpuModel {
   const std::string& vendor() const { return vendor_; }
   /// AMD's (and Hygon's) variants of the architecture: SYSCALL in compatibility mode, their MSRs.
   bool is_amd() const { return amd_; }
+  u32 signature() const { return signature_; }  ///< family, model and stepping, as in leaf 1 EAX
   bool has(Feature f) const { return features_.test(feature_index(f)); }
   CpuidResult cpuid(u32 leaf, u32 subleaf, const CpuidContext& context) const;
 
