@@ -1,0 +1,101 @@
+// What the PC board has, for the guest's ACPI interpreter. Addresses and interrupts are those of memory_map.hpp
+// (namespace vellum::layout); tests/unit/boot holds the two together. The board has no PCI bus, so ISA-style devices
+// stand directly below \_SB. A device that does not exist is not described: there is no 8237 DMA controller.
+DefinitionBlock ("", "DSDT", 2, "VELLUM", "VELLUMPC", 0x00000001)
+{
+    // Soft off: SLP_TYPa, SLP_TYPb (layout::kSleepTypeS5).
+    Name (\_S5, Package (0x04) { 0x05, 0x05, 0x00, 0x00 })
+
+    Scope (\_SB)
+    {
+        // Fixed registers and interrupt controllers' addresses, reserved.
+        Device (MBRD)
+        {
+            Name (_HID, EisaId ("PNP0C02"))
+            Name (_UID, 0x00)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0600, 0x0600, 0x01, 0x0C)
+                IO (Decode16, 0x0CF9, 0x0CF9, 0x01, 0x01)
+                Memory32Fixed (ReadWrite, 0xFEC00000, 0x00001000)
+                Memory32Fixed (ReadWrite, 0xFEE00000, 0x00001000)
+            })
+        }
+
+        Device (PIC)
+        {
+            Name (_HID, EisaId ("PNP0000"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0020, 0x0020, 0x01, 0x02)
+                IO (Decode16, 0x00A0, 0x00A0, 0x01, 0x02)
+                IO (Decode16, 0x04D0, 0x04D0, 0x01, 0x02)
+                IRQNoFlags () { 2 }
+            })
+        }
+
+        Device (TIMR)
+        {
+            Name (_HID, EisaId ("PNP0100"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0040, 0x0040, 0x01, 0x04)
+                IRQNoFlags () { 0 }
+            })
+        }
+
+        Device (SPKR)
+        {
+            Name (_HID, EisaId ("PNP0800"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0061, 0x0061, 0x01, 0x01)
+            })
+        }
+
+        Device (RTC)
+        {
+            Name (_HID, EisaId ("PNP0B00"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0070, 0x0070, 0x01, 0x02)
+                IRQNoFlags () { 8 }
+            })
+        }
+
+        // The 8042: its ports belong to the keyboard, as on every PC.
+        Device (KBD)
+        {
+            Name (_HID, EisaId ("PNP0303"))
+            Name (_STA, 0x0F)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0060, 0x0060, 0x01, 0x01)
+                IO (Decode16, 0x0064, 0x0064, 0x01, 0x01)
+                IRQNoFlags () { 1 }
+            })
+        }
+
+        Device (COM1)
+        {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, 0x01)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x03F8, 0x03F8, 0x01, 0x08)
+                IRQNoFlags () { 4 }
+            })
+        }
+
+        Device (COM2)
+        {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, 0x02)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x02F8, 0x02F8, 0x01, 0x08)
+                IRQNoFlags () { 3 }
+            })
+        }
+    }
+}

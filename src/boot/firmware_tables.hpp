@@ -1,0 +1,19 @@
+// What firmware leaves in memory for an operating system: the BIOS data area, ACPI tables and the MP table.
+#pragma once
+
+#include "boot/memory_map.hpp"
+
+namespace vellum {
+
+struct FirmwareConfig {
+  u32 cpu_count = 1;  ///< processors' APIC ids are 0 to cpu_count - 1; the first is the bootstrap processor
+  u32 cpu_signature = 0;  ///< CPUID.1:EAX, for the MP table
+  u32 cpu_features = 0;   ///< CPUID.1:EDX, likewise
+};
+
+/// Writes all of them (layout::kBiosDataArea, kEbda, kAcpiTables, kMpTable) and returns where the RSDP is.
+/// Fails with kInvalidArgument when there is less than 1 MiB of RAM or the tables for so many processors
+/// don't fit.
+Result<GuestPhys> write_firmware_tables(GuestRam& ram, const FirmwareConfig& config);
+
+}  // namespace vellum
