@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -68,6 +69,9 @@ class GuestRam {
   /// a vCPU's slow path. Returns whether it hit tracked code.
   bool note_store(GuestPhys a, u64 size);
 
+  /// Held around a locked access that the host cannot make with one locked instruction (a page crossing, MMIO).
+  std::mutex& split_lock() { return split_lock_; }
+
  private:
   GuestRam(FileDescriptor fd, Mapping mapping, u64 low_size);
 
@@ -75,6 +79,7 @@ class GuestRam {
   Mapping mapping_;
   u64 low_size_;
   u64 high_size_;
+  std::mutex split_lock_;
   std::unique_ptr<CodePage[]> code_pages_;
 };
 

@@ -41,4 +41,7 @@ constexpr bool vector_has_error_code(u8 vector) {
   }
 }
 
+/// "#PF", "NMI" …; "interrupt" beyond the architectural vectors.
+const char* vector_name(u8 vector);
+
 }  // namespace vellum::x86

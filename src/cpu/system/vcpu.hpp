@@ -40,6 +40,7 @@ struct Vcpu {
   Hazards& hazards;
   Mmu mmu;
 
+  u32 pauses = 0;  ///< PAUSE instructions, for yielding the host CPU now and then
   /// Instructions retired before the unit now running, and within it, for RDTSC and the virtual clock.
   u64 retired = 0;
 

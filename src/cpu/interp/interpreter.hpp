@@ -1,0 +1,53 @@
+// The reference engine: straightforward, complete, and the oracle for the others. It executes units of
+// decoded instructions one handler call an instruction; everything privileged is cpu/system's, shared by all
+// software engines.
+#pragma once
+
+#include "cpu/engine.hpp"
+#include "cpu/interp/unit.hpp"
+#include "cpu/system/vcpu.hpp"
+
+namespace vellum::interp {
+
+class Interpreter final : public Engine {
+ public:
+  /// The referenced objects must outlive the engine. The vCPU starts as reset_state(index == 0).
+  Interpreter(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock, const x86::CpuModel& model,
+              Hazards& hazards);
+
+  Exit run(Budget budget) override;
+  void pull(StateMask groups, VcpuState& to) override;
+  void push(StateMask groups, const VcpuState& from) override;
+  void invalidate(GuestPhysRange range) override;
+  u64 retired() const override { return retired_.get(); }
+  void stats(std::vector<StatRow>& rows) const override;
+
+  /// The context, for monitors and tests. Only while run() is not running.
+  Vcpu& vcpu() { return v_; }
+
+ private:
+  /// Recomputes what look-ups of code need from CS, CR0, EFER and CPL.
+  void refresh_mode();
+  /// Whether instructions must run one at a time with checks around each (single-step, breakpoints, shadows,
+  /// RF).
+  bool must_step() const;
+  std::optional<Exit> take_hazards();
+  std::optional<Exit> deliver(const x86::Exception& e);
+  /// Runs at most `limit` instructions of `unit`; adds to `done` those that retired.
+  Flow run_unit(const Unit& unit, u64 limit, u64& done);
+  /// Runs one instruction with everything that single-stepping and breakpoints ask for.
+  std::optional<Exit> step(const Unit& unit, u64& done);
+  std::optional<Exit> code_limit_fault(const Unit& unit, u64& limit);
+
+  Vcpu v_;
+  UnitCache units_;
+  x86::CodeMode mode_ = x86::CodeMode::kReal16;
+  u32 key_ = 0;
+  bool mode_64_ = false;
+  u64 code_base_ = 0;
+
+  Counter retired_, units_run_, stepped_, halts_, interrupts_;
+  std::array<Counter, 32> exceptions_;
+};
+
+}  // namespace vellum::interp

@@ -1,0 +1,176 @@
+#include "cpu/interp/unit.hpp"
+
+#include <algorithm>
+
+#include "cpu/interp/binding.hpp"
+
+namespace vellum::interp {
+namespace {
+
+// #GP(0) of an instruction of more than 15 bytes.
+Flow too_long(Vcpu& v, const Insn&) {
+  v.raise_gp(0);
+  return Flow::kFault;
+}
+
+// Whether an instruction must be the last of its unit: a branch, or anything that may change the mode, the
+// mapping, or what pends. Everything that transfers control is in these Zydis categories; the rest is asked
+// by its handler's flow.
+bool ends_unit_by_category(const ZydisDecodedInstruction& info) {
+  switch (info.meta.category) {
+    case ZYDIS_CATEGORY_COND_BR:
+    case ZYDIS_CATEGORY_UNCOND_BR:
+    case ZYDIS_CATEGORY_CALL:
+    case ZYDIS_CATEGORY_RET:
+    case ZYDIS_CATEGORY_SYSCALL:
+    case ZYDIS_CATEGORY_SYSRET:
+    case ZYDIS_CATEGORY_INTERRUPT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+constexpr u64 kNoPage = ~u64{0};
+
+}  // namespace
+
+UnitCache::UnitCache(Vcpu& v)
+    : v_(v),
+      shortcuts_(new Shortcut[kShortcuts]),
+      unknown_(new SharedCounter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {}
+
+void UnitCache::clear() {
+  std::fill_n(shortcuts_.get(), kShortcuts, Shortcut{});
+  units_.clear();
+  native_.clear();
+  dropped_.add();
+}
+
+const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
+  Mmu::FetchPage page;
+  if (!v_.mmu.fetch(linear, page)) return nullptr;
+  if (page.host == nullptr) {  // memory-mapped code: nothing tracks its changes
+    uncached_ = std::make_unique<Unit>();
+    return decode_unit(*uncached_, linear, page, mode) ? uncached_.get() : nullptr;
+  }
+  if (units_.size() >= kMaxUnits || native_.full()) clear();
+  std::unique_ptr<Unit>& slot = units_[page.physical.value * 4 + static_cast<u64>(mode)];
+  bool usable = slot != nullptr && slot->valid();
+  if (usable && slot->crosses()) {
+    Mmu::FetchPage second;
+    if (!v_.mmu.fetch((linear | kPageMask) + 1, second)) return nullptr;
+    usable = second.physical.page_base() == slot->second_page;
+  }
+  if (!usable) {
+    if (slot != nullptr) redecoded_.add();
+    auto unit = std::make_unique<Unit>();
+    if (!decode_unit(*unit, linear, page, mode)) return nullptr;
+    slot = std::move(unit);
+  }
+  shortcuts_[(linear ^ (linear >> 12)) & (kShortcuts - 1)] = {linear, v_.mmu.code_map_stamp(), key,
+                                                              slot.get()};
+  return slot.get();
+}
+
+// Decodes as far as a unit goes. False: the very first instruction could not be fetched whole, v.fault holds
+// why.
+bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, x86::CodeMode mode) {
+  GuestRam& ram = v_.space.ram;
+  unit.start = page.physical;
+  unit.second_page = GuestPhys(kNoPage);
+  if (page.host != nullptr) {
+    unit.page = &ram.code_page(page.physical);
+    // Before any byte is read: a store that comes later is then noticed by the generation.
+    unit.generation = ram.code_page(page.physical).generation.load(std::memory_order_acquire);
+  }
+  u64 offset = 0;  // bytes decoded so far
+  const u64 in_page = kPageSize - page.physical.page_offset();
+  bool ends = false;
+  while (!ends && unit.insns.size() < kMaxInstructions) {
+    std::array<u8, 15> bytes;
+    const u64 here = std::min<u64>(in_page - offset, 15);
+    const bool first = unit.insns.empty();
+    if (unit.page != nullptr && here > 0) ram.track_code(page.physical + offset, here);
+    for (u64 n = 0; n < here; ++n) {
+      bytes[n] = page.host != nullptr ? guest_load<u8>(page.host + offset + n)
+                                      : v_.mmu.fetch_mmio_byte(page.physical + (offset + n));
+    }
+    x86::Decoded decoded;
+    auto status =
+        here == 0 ? x86::DecodeStatus::kTruncated : x86::decode(mode, std::span(bytes).first(here), decoded);
+    if (status == x86::DecodeStatus::kTruncated) {
+      if (!first) break;  // the next unit begins with the instruction that crosses the page
+      Mmu::FetchPage next;
+      if (!v_.mmu.fetch(linear + in_page, next)) return false;
+      if (next.host != nullptr && unit.page != nullptr) {
+        unit.second = &ram.code_page(next.physical);
+        unit.second_page = next.physical.page_base();
+        unit.second_generation = ram.track_code(next.physical, 15);
+      } else {
+        unit.page = nullptr;  // valid() is false ever after: decoded afresh each time
+      }
+      for (u64 n = here; n < 15; ++n) {
+        bytes[n] = next.host != nullptr ? guest_load<u8>(next.host + (n - here))
+                                        : v_.mmu.fetch_mmio_byte(next.physical + (n - here));
+      }
+      status = x86::decode(mode, bytes, decoded);
+      ends = true;
+    }
+    Insn insn;
+    insn.position = static_cast<u8>(unit.insns.size());
+    switch (status) {
+      case x86::DecodeStatus::kOk:
+        bind(decoded, mode, insn, ends);
+        break;
+      case x86::DecodeStatus::kInvalid:
+        insn.run = &undefined_opcode;
+        ends = true;
+        break;
+      default:  // kTruncated cannot be: 15 bytes were given
+        insn.run = &too_long;
+        ends = true;
+        break;
+    }
+    unit.insns.push_back(insn);
+    offset += insn.length;
+  }
+  unit.bytes = static_cast<u16>(offset);
+  unit.count = static_cast<u8>(unit.insns.size());
+  decoded_units_.add();
+  decoded_instructions_.add(unit.count);
+  return true;
+}
+
+void UnitCache::bind(const x86::Decoded& decoded, x86::CodeMode mode, Insn& out, bool& ends_unit) {
+  const Binding binding{decoded, v_, mode};
+  out.length = static_cast<u8>(decoded.length());
+  out.base = out.index = out.seg_base = zero_offset();
+  // MOVSD and CMPSD name a string instruction and an SSE2 one each; the latter are native.
+  const bool vector_namesake =
+      (decoded.info.mnemonic == ZYDIS_MNEMONIC_MOVSD || decoded.info.mnemonic == ZYDIS_MNEMONIC_CMPSD) &&
+      decoded.info.meta.category != ZYDIS_CATEGORY_STRINGOP;
+  const Binder binder = vector_namesake ? nullptr : find_binder(decoded.info.mnemonic);
+  if (binder != nullptr) {
+    binder(binding, out);
+  } else if (!native_.bind(decoded, v_, mode == x86::CodeMode::kLong64, out)) {
+    unknown_[decoded.info.mnemonic].add();
+    out.run = &undefined_opcode;
+  }
+  ends_unit = ends_unit || ends_unit_by_category(decoded.info);
+}
+
+void UnitCache::stats(std::vector<StatRow>& rows) const {
+  rows.push_back({"interp", "units decoded", decoded_units_.get(), 0});
+  rows.push_back({"interp", "instructions decoded", decoded_instructions_.get(), 0});
+  rows.push_back({"interp", "units decoded again", redecoded_.get(), 0});
+  rows.push_back({"interp", "cache dropped", dropped_.get(), 0});
+  for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; ++m) {
+    if (unknown_[m].get() == 0) continue;
+    const char* name = ZydisMnemonicGetString(static_cast<ZydisMnemonic>(m));
+    rows.push_back(
+        {"interp", std::string("lacks instruction ") + (name != nullptr ? name : "?"), unknown_[m].get(), 0});
+  }
+}
+
+}  // namespace vellum::interp

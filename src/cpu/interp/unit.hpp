@@ -1,0 +1,85 @@
+// Units: straight runs of decoded instructions, and the cache that finds them.
+//
+// A unit starts at a guest-physical address in one code mode and ends at a branch, at an instruction that may
+// change the mode, at kMaxInstructions, or at the end of its page (one instruction may reach into the next
+// page; it is then the unit's only one). It is valid as long as the code generation of its page (or both) is
+// what it was decoded under (docs/design/self-modifying-code.md).
+//
+// Two ways lead to a unit: by guest-virtual RIP while no translation has changed since (a small direct-mapped
+// table, checked by Mmu::code_map_stamp), else by guest-physical address.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "cpu/interp/insn.hpp"
+#include "cpu/interp/native.hpp"
+
+namespace vellum::interp {
+
+struct Unit {
+  GuestPhys start;
+  GuestPhys second_page;  ///< page base, if the unit reaches into another page; else ~0
+  const CodePage* page = nullptr;
+  const CodePage* second = nullptr;
+  u32 generation = 0, second_generation = 0;
+  u16 bytes = 0;
+  u8 count = 0;
+  std::vector<Insn> insns;
+
+  bool valid() const {
+    return page != nullptr && page->generation.load(std::memory_order_acquire) == generation &&
+           (second == nullptr || second->generation.load(std::memory_order_acquire) == second_generation);
+  }
+  bool crosses() const { return second != nullptr; }
+};
+
+class UnitCache : public StatSource {
+ public:
+  static constexpr unsigned kMaxInstructions = 32;
+
+  explicit UnitCache(Vcpu& v);
+
+  /// The unit at the current CS:RIP. nullptr: v.fault holds a fetch fault. `mode` and the linear address of
+  /// RIP are the caller's, who has them at hand; `key` distinguishes code mode and privilege.
+  const Unit* find(u64 linear, x86::CodeMode mode, u32 key) {
+    const Shortcut& s = shortcuts_[(linear ^ (linear >> 12)) & (kShortcuts - 1)];
+    if (s.linear == linear && s.stamp == v_.mmu.code_map_stamp() && s.key == key && s.unit->valid())
+        [[likely]]
+      return s.unit;
+    return find_slow(linear, mode, key);
+  }
+
+  /// Forgets everything.
+  void clear();
+
+  void stats(std::vector<StatRow>& rows) const override;
+
+ private:
+  static constexpr u64 kShortcuts = 8192;
+  static constexpr std::size_t kMaxUnits = 1 << 18;  // beyond it everything is dropped: some 100 MiB
+
+  struct Shortcut {
+    u64 linear = ~u64{0};
+    u64 stamp = 0;
+    u32 key = 0;
+    const Unit* unit = nullptr;
+  };
+
+  const Unit* find_slow(u64 linear, x86::CodeMode mode, u32 key);
+  bool decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, x86::CodeMode mode);
+  void bind(const x86::Decoded& decoded, x86::CodeMode mode, Insn& out, bool& ends_unit);
+
+  Vcpu& v_;
+  NativeCode native_;
+  std::unique_ptr<Shortcut[]> shortcuts_;
+  std::unordered_map<u64, std::unique_ptr<Unit>> units_;  // key: physical address * 4 + mode
+  std::unique_ptr<Unit> uncached_;                        // code outside RAM is decoded each time
+
+  Counter decoded_units_, decoded_instructions_, redecoded_, dropped_;
+  std::unique_ptr<SharedCounter[]> unknown_;  // by mnemonic: neither table has a row
+};
+
+}  // namespace vellum::interp
