@@ -3,8 +3,6 @@
 // cpu_count - 1.
 #include <array>
 #include <bit>
-#include <cstring>
-#include <numeric>
 
 #include "x86/cpu_model.hpp"
 #include "x86/registers.hpp"
@@ -67,32 +65,44 @@ CpuidResult topology_leaf(u32 subleaf, const CpuidContext& context) {
   return r;
 }
 
-/// Leaf 0x15: TSC = crystal · EBX / EAX. The APIC timer counts the crystal (SDM vol. 3A, APIC Timer), so that
-/// ECX is its rate. Software multiplies kHz by EBX in 32 bits (Linux's native_calibrate_tsc()), which bounds
-/// EBX: when the exact ratio does not fit, the nearest one that does.
-CpuidResult tsc_leaf(const CpuidContext& context) {
-  const u64 crystal_khz = context.apic_timer_hz / 1000;
-  const u64 tsc_khz = (context.tsc_hz + 500) / 1000;
-  if (crystal_khz == 0 || tsc_khz == 0 || context.apic_timer_hz > 0xffffffff) return {};
-  const u64 highest_numerator = 0xffffffff / crystal_khz;
-  const u64 divisor = std::gcd(tsc_khz, crystal_khz);
-  u64 numerator = tsc_khz / divisor, denominator = crystal_khz / divisor;
-  if (numerator > highest_numerator) {
-    u64 smallest_error = ~u64{0};
-    for (u64 n = 1; n <= highest_numerator; ++n) {
-      // The largest denominator that does not make the product smaller than tsc_khz.
-      const u64 d = n * crystal_khz / tsc_khz;
-      if (d == 0) continue;
-      const u64 error = n * crystal_khz / d - tsc_khz;
+struct TscRatio {
+  u64 crystal_khz = 0, numerator = 0, denominator = 1;
+};
+
+/// A ratio from which software computes `tsc_khz` exactly. It does so in 32 bits (Linux's
+/// native_calibrate_tsc(): crystal_khz * numerator / denominator), too few for the exact ratio to an
+/// arbitrary crystal; so the crystal gives way, usually by a few parts per million at most and never by more
+/// than 250 (a unit test holds that).
+TscRatio tsc_ratio(u64 tsc_khz, u64 nominal_crystal_khz) {
+  constexpr u64 kMax = 0xffffffff;
+  constexpr u64 kHighestDenominator = 5000;  // bounds the search: a guest chooses when it runs
+  TscRatio best;
+  u64 smallest_error = ~u64{0};
+  for (u64 d = 1; d <= std::min(kMax / tsc_khz, kHighestDenominator) && smallest_error != 0; ++d) {
+    const u64 below = tsc_khz * d / nominal_crystal_khz;
+    for (const u64 n : {below, below + 1}) {
+      if (n == 0) continue;
+      const u64 crystal = (tsc_khz * d + n - 1) / n;
+      if (crystal * 1000 > kMax || crystal * n > kMax || crystal * n / d != tsc_khz) continue;
+      const u64 error =
+          crystal > nominal_crystal_khz ? crystal - nominal_crystal_khz : nominal_crystal_khz - crystal;
       if (error >= smallest_error) continue;
       smallest_error = error;
-      numerator = n;
-      denominator = d;
-      if (error == 0) break;
+      best = {crystal, n, d};
     }
   }
-  return {static_cast<u32>(denominator), static_cast<u32>(numerator), static_cast<u32>(context.apic_timer_hz),
-          0};
+  return best;
+}
+
+/// Leaf 0x15: TSC = crystal * EBX / EAX. The local APIC's timer counts the crystal (SDM vol. 3A, "APIC
+/// Timer").
+CpuidResult tsc_leaf(const CpuidContext& context) {
+  const u64 nominal_khz = context.apic_timer_hz / 1000;
+  const u64 tsc_khz = (context.tsc_hz + 500) / 1000;
+  if (nominal_khz == 0 || tsc_khz == 0) return {};
+  const TscRatio ratio = tsc_ratio(tsc_khz, nominal_khz);
+  return {static_cast<u32>(ratio.denominator), static_cast<u32>(ratio.numerator),
+          static_cast<u32>(ratio.crystal_khz * 1000), 0};
 }
 
 CpuidResult hypervisor_leaf(u32 leaf, const CpuidContext& context) {
@@ -116,7 +126,7 @@ u32 CpuModel::feature_bits(u32 leaf, u32 subleaf, CpuidRegister reg) const {
   return word;
 }
 
-/// AMD has no leaves 0x15 and 0x16. Without XSAVE there is still leaf 0x15 to tell.
+/// AMD has no leaves 0x15 and 0x16.
 u32 CpuModel::highest_basic_leaf() const {
   return amd_ ? 0xd : 0x16;
 }

@@ -19,10 +19,7 @@ bool pae_paging(u64 cr0_value, u64 cr4_value, u64 efer_value) {
 
 /// Reloads the PDPTEs from `cr3_value`; #GP(0) if one has a reserved bit set.
 bool reload_pdptes(Vcpu& v, u64 cr3_value) {
-  const PagingFeatures features{.physical_bits = v.model.physical_bits(),
-                                .pse36 = v.model.has(Feature::kPse36),
-                                .gib_pages = v.model.has(Feature::kPdpe1gb)};
-  return load_pdptes(v.space, features, cr3_value, v.state.pdpte) || v.raise_gp();
+  return load_pdptes(v.space, v.mmu.paging_features(), cr3_value, v.state.pdpte) || v.raise_gp();
 }
 
 /// The checks on activating IA-32e mode, when paging is turned on with EFER.LME set (vol. 3A §9.8.5).
@@ -165,6 +162,9 @@ bool clear_ts(Vcpu& v) {
 }
 
 void resync(Vcpu& v) {
+  v.mmu.set_paging_features({.physical_bits = v.model.physical_bits(),
+                             .pse36 = v.model.has(Feature::kPse36),
+                             .gib_pages = v.model.has(Feature::kPdpe1gb)});
   v.mmu.switch_address_space(current_pcid(v.state));
   v.mmu.flush_all();
   v.mmu.update_context();
