@@ -28,18 +28,11 @@ void record(Vcpu& v, const Exception& e) {
 }
 
 std::string describe(const Exception& e) {
-  static constexpr const char* kNames[] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD",
-                                           "#NM", "#DF", "#9",  "#TS", "#NP", "#SS", "#GP",
-                                           "#PF", "#15", "#MF", "#AC", "#MC", "#XM"};
-  const bool exception = e.kind == EventKind::kFault || e.kind == EventKind::kTrap;
-  std::string text = e.kind == EventKind::kSoftwareInterrupt ? fmt::format("INT {:#x}", e.vector)
-                     : !exception && e.vector != x86::kNmi   ? fmt::format("interrupt {:#x}", e.vector)
-                     : e.vector < std::size(kNames)          ? kNames[e.vector]
-                                                             : fmt::format("#{}", e.vector);
-  if (e.vector == x86::kPf && exception)
-    return text + fmt::format("({:#x}, address {:#x})", e.error_code, e.address);
-  if (e.has_error_code) return text + fmt::format("({:#x})", e.error_code);
-  return text;
+  if (e.kind == EventKind::kSoftwareInterrupt) return fmt::format("INT {:#x}", e.vector);
+  if (e.kind == EventKind::kInterrupt && e.vector != x86::kNmi) return fmt::format("interrupt {:#x}", e.vector);
+  const std::string name = x86::vector_name(e.vector);
+  if (e.vector == x86::kPf) return fmt::format("{}({:#x}, address {:#x})", name, e.error_code, e.address);
+  return e.has_error_code ? fmt::format("{}({:#x})", name, e.error_code) : name;
 }
 
 std::optional<std::string> shut_down(Vcpu& v, const std::string& chain) {
@@ -109,7 +102,7 @@ std::optional<std::string> deliver_event(Vcpu& v, const Exception& event) {
 std::optional<std::string> deliver_pending(Vcpu& v) {
   v.hazards.clear(Hazards::kSmi);  // there is no system-management mode: an SMI has no effect
   if (v.hazards.clear(Hazards::kInit)) {
-    apply_init(v.state, v.index == 0);
+    apply_init(v.state, v.index == 0, v.model.signature());
     resume_from_reset(v);
     return std::nullopt;
   }

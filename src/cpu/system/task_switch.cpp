@@ -148,8 +148,8 @@ bool task_switch(Vcpu& v, u16 selector, TaskSwitch cause, bool has_error_code, u
   TaskState task;
   if (!read_task(v, new_tss, task)) return false;
   const bool pae = (v.state.cr4 & x86::cr4::kPae) != 0;
-  const PagingFeatures features{.physical_bits = v.model.physical_bits()};
-  if (loads_cr3 && pae && !load_pdptes(v.space, features, task.cr3, pdpte)) return v.raise_gp(0);
+  if (loads_cr3 && pae && !load_pdptes(v.space, v.mmu.paging_features(), task.cr3, pdpte))
+    return v.raise_gp(0);
 
   u64 saved_flags = v.state.rflags;
   if (cause == TaskSwitch::kReturn) saved_flags &= ~flag::kNt;

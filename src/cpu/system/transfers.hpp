@@ -7,7 +7,7 @@
 // pending), and RIP already is what the handler must see.
 //
 // A task switch to a TSS with the T flag sets DR6.BT in Mmu::breakpoint_hits, for the #DB trap after the instruction.
-// IRET and POPF load RF: an engine that clears RF after each instruction leaves those two alone.
+// IRET loads RF: an engine that clears RF after each instruction leaves it alone after this one.
 #pragma once
 
 #include "cpu/system/vcpu.hpp"
