@@ -8,7 +8,8 @@ DefinitionBlock ("", "DSDT", 2, "VELLUM", "VELLUMPC", 0x00000001)
 
     Scope (\_SB)
     {
-        // Fixed registers and interrupt controllers' addresses, reserved.
+        // Ports that belong to no device below: PM1 and the PM timer, the reset register. (The memory map reserves
+        // the interrupt controllers' addresses.)
         Device (MBRD)
         {
             Name (_HID, EisaId ("PNP0C02"))
@@ -17,8 +18,6 @@ DefinitionBlock ("", "DSDT", 2, "VELLUM", "VELLUMPC", 0x00000001)
             {
                 IO (Decode16, 0x0600, 0x0600, 0x01, 0x0C)
                 IO (Decode16, 0x0CF9, 0x0CF9, 0x01, 0x01)
-                Memory32Fixed (ReadWrite, 0xFEC00000, 0x00001000)
-                Memory32Fixed (ReadWrite, 0xFEE00000, 0x00001000)
             })
         }
 

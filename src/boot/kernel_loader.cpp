@@ -160,7 +160,6 @@ Result<> KernelLoader::enter_linux(const setup_header& header, GuestPhys load_ad
   parameters.load_address = load_address;
   VELLUM_TRY_ASSIGN(command_line, put_command_line(limits.command_line));
   parameters.command_line = command_line;
-  parameters.command_line_size = command_line_.size();
   VELLUM_TRY_ASSIGN(initrd, place_initrd(limits.initrd_end));
   parameters.initrd = initrd;
   parameters.rsdp = plan_.rsdp;

@@ -14,8 +14,7 @@ struct LinuxParameters {
   setup_header header{};
   GuestPhys load_address;
   GuestPhys command_line;
-  u64 command_line_size = 0;  ///< without the terminating zero
-  GuestPhysRange initrd;      ///< size 0: none; below 4 GiB
+  GuestPhysRange initrd;  ///< size 0: none; below 4 GiB
   GuestPhys rsdp;
 };
 
