@@ -1,0 +1,119 @@
+// Guest RAM's layout around the hole below 4 GiB, and what is not RAM.
+#include "memory/guest_ram.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include "memory/address_space.hpp"
+
+namespace vellum {
+namespace {
+
+constexpr u64 kMib = u64{1} << 20, kGib = u64{1} << 30;
+
+std::unique_ptr<GuestRam> make(u64 size) {
+  auto ram = GuestRam::create(size);
+  return std::move(ram.value());
+}
+
+TEST(GuestRam, SmallMemoryIsOneRangeFromZero) {
+  const auto ram = make(8 * kMib);
+  ASSERT_EQ(ram->ranges().size(), 1u);
+  EXPECT_EQ(ram->ranges()[0].start, GuestPhys(0));
+  EXPECT_EQ(ram->ranges()[0].size, 8 * kMib);
+  EXPECT_EQ(ram->high_size(), 0u);
+  EXPECT_NE(ram->host(GuestPhys(8 * kMib - 1)), nullptr);
+  EXPECT_EQ(ram->host(GuestPhys(8 * kMib)), nullptr);
+  EXPECT_EQ(ram->host(GuestPhys(4 * kGib)), nullptr);
+}
+
+TEST(GuestRam, LargeMemoryGoesOnAbove4Gib) {
+  const auto ram = make(4 * kGib);
+  ASSERT_EQ(ram->ranges().size(), 2u);
+  EXPECT_EQ(ram->ranges()[0].size, 3 * kGib);
+  EXPECT_EQ(ram->ranges()[1].start, GuestPhys(4 * kGib));
+  EXPECT_EQ(ram->ranges()[1].size, kGib);
+  EXPECT_EQ(ram->host(GuestPhys(3 * kGib)), nullptr);
+  EXPECT_EQ(ram->host(GuestPhys(4 * kGib - 1)), nullptr);
+  EXPECT_EQ(ram->host(GuestPhys(4 * kGib)), ram->host(GuestPhys(3 * kGib - 1)) + 1);
+  EXPECT_EQ(ram->host(GuestPhys(5 * kGib)), nullptr);
+  EXPECT_EQ(ram->host(GuestPhys(~u64{0})), nullptr);
+}
+
+TEST(GuestRam, BytesGivesWholeRangesOnly) {
+  const auto ram = make(4 * kGib);
+  EXPECT_EQ(ram->bytes(GuestPhys(0), 3 * kGib).size(), 3 * kGib);
+  EXPECT_TRUE(ram->bytes(GuestPhys(1), 3 * kGib).empty());
+  EXPECT_TRUE(ram->bytes(GuestPhys(3 * kGib - 1), 2).empty());
+  EXPECT_EQ(ram->bytes(GuestPhys(4 * kGib + 5), kGib - 5).size(), kGib - 5);
+  EXPECT_TRUE(ram->bytes(GuestPhys(4 * kGib + 5), kGib - 4).empty());
+  EXPECT_TRUE(ram->bytes(GuestPhys(0x1000), ~u64{0}).empty());
+  EXPECT_TRUE(ram->bytes(GuestPhys(~u64{0} - 1), 4).empty());
+}
+
+TEST(GuestRam, StartsZeroedAndIsSharedThroughItsFile) {
+  const auto ram = make(kMib);
+  EXPECT_EQ(*ram->host(GuestPhys(0x5000)), 0);
+  void* other = ::mmap(nullptr, kMib, PROT_READ | PROT_WRITE, MAP_SHARED, ram->memfd(), 0);
+  ASSERT_NE(other, MAP_FAILED);
+  static_cast<u8*>(other)[0x5000] = 77;
+  EXPECT_EQ(*ram->host(GuestPhys(0x5000)), 77);
+  ::munmap(other, kMib);
+}
+
+struct Space : testing::Test {
+  std::unique_ptr<GuestRam> ram = make(kMib);
+  Bus mmio{"mmio"}, ports{"ports"};
+  AddressSpace space{*ram, mmio, ports};
+};
+
+TEST_F(Space, CopiesAcrossPages) {
+  const std::array<u8, 6> out{1, 2, 3, 4, 5, 6};
+  std::array<u8, 6> in{};
+  ASSERT_TRUE(space.write(GuestPhys(0xffd), out));
+  ASSERT_TRUE(space.read(GuestPhys(0xffd), in));
+  EXPECT_EQ(in, out);
+}
+
+TEST_F(Space, RefusesWhatIsNotRamAndMovesNothing) {
+  std::array<u8, 4> bytes{9, 9, 9, 9};
+  EXPECT_FALSE(space.write(GuestPhys(kMib - 2), bytes));
+  EXPECT_EQ(*ram->host(GuestPhys(kMib - 2)), 0);
+  EXPECT_FALSE(space.read(GuestPhys(kMib - 2), bytes));
+  EXPECT_EQ(bytes[0], 9);
+}
+
+TEST_F(Space, WriteTellsTheCodeTracker) {
+  const u32 before = ram->track_code(GuestPhys(0x2000), 4);
+  const std::array<u8, 2> bytes{1, 2};
+  ASSERT_TRUE(space.write(GuestPhys(0x1fff), bytes));
+  EXPECT_NE(ram->track_code(GuestPhys(0x2000), 4), before);
+}
+
+// --- Loads and stores
+// -----------------------------------------------------------------------------------------------
+
+TEST(GuestAccess, AnyAlignmentAndSize) {
+  alignas(64) std::array<u8, 64> memory{};
+  for (unsigned at = 0; at < 48; ++at) {
+    guest_store<u64>(&memory[at], 0x0123456789abcdef + at);
+    EXPECT_EQ(guest_load<u64>(&memory[at]), 0x0123456789abcdef + at);
+    guest_store<u16>(&memory[at + 8], 0xbeef);
+    EXPECT_EQ(guest_load<u8>(&memory[at + 9]), 0xbe);
+    EXPECT_EQ(guest_load<u32>(&memory[at]), 0x89abcdef + at);
+  }
+}
+
+TEST(GuestAccess, CompareExchangeTellsWhatIsThere) {
+  std::array<u8, 16> memory{};
+  u32 expected = 0;
+  EXPECT_TRUE(guest_compare_exchange<u32>(&memory[3], expected, 0x11223344));
+  EXPECT_FALSE(guest_compare_exchange<u32>(&memory[3], expected, 5));
+  EXPECT_EQ(expected, 0x11223344u);
+  u8 byte = 0x44;
+  EXPECT_TRUE(guest_compare_exchange<u8>(&memory[3], byte, 1));
+  EXPECT_EQ(guest_load<u32>(&memory[3]), 0x11223301u);
+}
+
+}  // namespace
+}  // namespace vellum
