@@ -94,9 +94,9 @@ unsigned Clock::run_expired() {
   }
 }
 
-RealClock::RealClock() : tsc_hz_(measure_tsc_hz()) {
-  start_ns_ = host_monotonic_ns();
-  start_tsc_ = __rdtsc();
+RealClock::RealClock(u64 now_ns, u64 tsc) : tsc_hz_(measure_tsc_hz()) {
+  start_ns_ = host_monotonic_ns() - now_ns;  // modulo 2^64, as the differences taken later
+  start_tsc_ = __rdtsc() - tsc;
 }
 
 u64 RealClock::now_ns() const { return host_monotonic_ns() - start_ns_; }

@@ -78,7 +78,8 @@ class Clock {
 
 class RealClock final : public Clock {
  public:
-  RealClock();
+  /// Starts now, with guest time `now_ns` and TSC `tsc`: 0 at power-on, else where a saved machine stood.
+  explicit RealClock(u64 now_ns = 0, u64 tsc = 0);
   u64 now_ns() const override;
   u64 tsc() const override;
   u64 tsc_hz() const override { return tsc_hz_; }

@@ -1,0 +1,129 @@
+#include "cli/completion.hpp"
+
+#include <fmt/ranges.h>
+
+#include "cli/options.hpp"
+
+namespace vellum::cli {
+namespace {
+
+// @WORDS@ and @VALUES@ stand for what comes from the option table.
+constexpr std::string_view kBash = R"sh(# bash completion for vellum: eval "$(vellum completion bash)"
+_vellum() {
+  local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
+  COMPREPLY=()
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    COMPREPLY=($(compgen -W 'run completion --help --version' -- "$word"))
+    return
+  fi
+  if [ "${COMP_WORDS[1]}" = completion ]; then
+    COMPREPLY=($(compgen -W 'bash zsh fish' -- "$word"))
+    return
+  fi
+  case $previous in
+@VALUES@  esac
+  COMPREPLY=($(compgen -W '@WORDS@--help' -- "$word"))
+}
+complete -F _vellum vellum
+)sh";
+
+constexpr std::string_view kZsh = R"sh(#compdef vellum
+# zsh completion for vellum: eval "$(vellum completion zsh)"
+_vellum() {
+  if (( CURRENT == 2 )); then
+    compadd -- run completion --help --version
+    return
+  fi
+  if [[ ${words[2]} == completion ]]; then
+    compadd bash zsh fish
+    return
+  fi
+  (( CURRENT-- ))
+  shift words
+  _arguments@VALUES@
+}
+compdef _vellum vellum
+)sh";
+
+constexpr std::string_view kFish = R"sh(# fish completion for vellum: vellum completion fish | source
+complete -c vellum -f
+complete -c vellum -n __fish_use_subcommand -a run -d 'boot a guest'
+complete -c vellum -n __fish_use_subcommand -a completion -d 'print a completion script'
+complete -c vellum -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
+@VALUES@)sh";
+
+std::string filled(std::string_view script, std::string_view mark, std::string_view text) {
+  std::string out(script);
+  return out.replace(out.find(mark), mark.size(), text);
+}
+
+// For within single quotes; zsh's _arguments also reads [ ] and : in descriptions.
+std::string escaped(std::string_view text, std::string_view escape_too = "") {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\'') {
+      out += "'\\''";
+      continue;
+    }
+    if (escape_too.find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string bash_script() {
+  std::string words, values;
+  for (const OptionRow& row : run_option_table()) {
+    words += row.name + " ";
+    if (row.value.empty()) continue;
+    const auto reply =
+        row.value == "FILE"
+            ? std::string("compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\"))")
+            : fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(row.choices, " "));
+    values += fmt::format("    {}) {}; return ;;\n", row.name, reply);
+  }
+  return filled(filled(kBash, "@VALUES@", values), "@WORDS@", words);
+}
+
+std::string zsh_script() {
+  std::string values;
+  for (const OptionRow& row : run_option_table()) {
+    std::string action;
+    if (row.value == "FILE") {
+      action = ":file:_files";
+    } else if (!row.choices.empty()) {
+      action = fmt::format(":{}:({})", row.value, fmt::join(row.choices, " "));
+    } else if (!row.value.empty()) {
+      action = fmt::format(":{}: ", row.value);
+    }
+    values += fmt::format(" \\\n      '{}[{}]{}'", row.name, escaped(row.help, "[]:"), action);
+  }
+  return filled(kZsh, "@VALUES@", values);
+}
+
+std::string fish_script() {
+  std::string values;
+  for (const OptionRow& row : run_option_table()) {
+    std::string action;
+    if (row.value == "FILE") {
+      action = " -r -F";
+    } else if (!row.value.empty()) {
+      action = fmt::format(" -x -a '{}'", fmt::join(row.choices, " "));
+    }
+    values += fmt::format("complete -c vellum -n '__fish_seen_subcommand_from run' -l {} -d '{}'{}\n",
+                          row.name.substr(2), escaped(row.help), action);
+  }
+  return filled(kFish, "@VALUES@", values);
+}
+
+}  // namespace
+
+Result<std::string> completion_script(std::string_view shell) {
+  if (shell == "bash") return bash_script();
+  if (shell == "zsh") return zsh_script();
+  if (shell == "fish") return fish_script();
+  return fail(ErrorCode::kInvalidArgument, "completion '{}': unknown shell; there are bash, zsh and fish",
+              shell);
+}
+
+}  // namespace vellum::cli

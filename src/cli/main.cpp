@@ -1,0 +1,21 @@
+// vellum: see command_line.cpp for what it understands.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "cli/command_line.hpp"
+#include "cli/run_command.hpp"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const auto command = vellum::cli::parse_command_line(arguments);
+  if (!command) {
+    fmt::print(stderr, "vellum: {}\n", command.error().message);
+    return 2;
+  }
+  if (const auto* print = std::get_if<vellum::cli::PrintText>(&*command)) {
+    std::fputs(print->text.c_str(), stdout);
+    return std::fflush(stdout) == 0 ? 0 : 10;
+  }
+  return vellum::cli::run_command(std::get<vellum::cli::RunOptions>(*command));
+}

@@ -1,0 +1,151 @@
+#include "cli/options.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "boot/loader.hpp"
+#include "cli/size.hpp"
+#include "cli/suggest.hpp"
+#include "x86/cpu_model.hpp"
+
+namespace vellum::cli {
+namespace {
+
+constexpr const char* kGuest = "What to boot";
+constexpr const char* kMachine = "The machine";
+constexpr const char* kRunning = "Running it";
+constexpr const char* kDebugging = "Looking inside";
+
+std::vector<std::string> cpu_model_names() {
+  const auto names = x86::CpuModel::names();
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> protocol_names() {
+  std::vector<std::string> names;
+  for (const auto protocol :
+       {Protocol::kAuto, Protocol::kPvh, Protocol::kLinux64, Protocol::kLinux32, Protocol::kMultiboot})
+    names.emplace_back(protocol_name(protocol));
+  return names;
+}
+
+std::vector<OptionRow> make_table() {
+  using Options = RunOptions&;
+  using Text = const std::string&;
+  return {
+      {"--kernel",
+       "FILE",
+       kGuest,
+       "the kernel: a bzImage, an ELF kernel with a PVH entry, or a multiboot kernel",
+       {},
+       [](Options o, Text v) -> Result<> { return o.machine.kernel = v, Result<>(); }},
+      {"--initrd",
+       "FILE",
+       kGuest,
+       "its initial RAM disk (a multiboot kernel's first module)",
+       {},
+       [](Options o, Text v) -> Result<> { return o.machine.initrd = v, Result<>(); }},
+      {"--append",
+       "TEXT",
+       kGuest,
+       "its command line, as in --append 'console=ttyS0 quiet'",
+       {},
+       [](Options o, Text v) -> Result<> { return o.machine.append = v, Result<>(); }},
+      {"--protocol", "NAME", kGuest, "how to enter it: auto looks at the file (auto)", protocol_names(),
+       [](Options o, Text v) -> Result<> { return o.machine.protocol = v, Result<>(); }},
+
+      {"--memory",
+       "SIZE",
+       kMachine,
+       "RAM, as in 512M or 2G; a bare number is MiB (512M)",
+       {},
+       [](Options o, Text v) -> Result<> {
+         VELLUM_TRY_ASSIGN(size, parse_size(v));
+         o.machine.memory = size;
+         return {};
+       }},
+      {"--cpus",
+       "N",
+       kMachine,
+       fmt::format("virtual processors, up to {} (1)", kMaxCpus),
+       {},
+       [](Options o, Text v) -> Result<> {
+         VELLUM_TRY_ASSIGN(count, parse_count(v, 0, ~u32{0}));
+         o.machine.cpus = static_cast<unsigned>(count);
+         return {};
+       }},
+      {"--cpu", "MODEL", kMachine, "which processor the guest sees (host)", cpu_model_names(),
+       [](Options o, Text v) -> Result<> { return o.machine.cpu_model = v, Result<>(); }},
+      {"--engine",
+       "NAME",
+       kMachine,
+       "what executes guest instructions: auto takes the fastest there is (auto)",
+       {"auto", "interp"},
+       [](Options o, Text v) -> Result<> { return o.machine.engine = v, Result<>(); }},
+      {"--clock",
+       "KIND",
+       kMachine,
+       "real, or virtual: time counts instructions, each run is the same (real)",
+       {"real", "virtual"},
+       [](Options o, Text v) -> Result<> {
+         o.machine.clock = v == "virtual" ? ClockKind::kVirtual : ClockKind::kReal;
+         return {};
+       }},
+
+      {"--no-reboot",
+       "",
+       kRunning,
+       "a guest that reboots ends the run, with exit status 0",
+       {},
+       [](Options o, Text) -> Result<> { return o.machine.no_reboot = true, Result<>(); }},
+      {"--debug-exit",
+       "",
+       kRunning,
+       "port 0xf4 ends the run with the guest's own status, (value << 1) | 1",
+       {},
+       [](Options o, Text) -> Result<> { return o.machine.debug_exit = true, Result<>(); }},
+
+      {"--stats",
+       "",
+       kDebugging,
+       "print what was counted on standard error at the end",
+       {},
+       [](Options o, Text) -> Result<> { return o.stats = true, Result<>(); }},
+      {"--debugcon",
+       "FILE",
+       kDebugging,
+       "what the guest writes to port 0xe9 goes to this file",
+       {},
+       [](Options o, Text v) -> Result<> { return o.machine.debugcon = v, Result<>(); }},
+      {"--log-level",
+       "LEVEL",
+       kDebugging,
+       "how much to log on standard error (warn)",
+       {"trace", "debug", "info", "warn", "error", "off"},
+       [](Options o, Text v) -> Result<> { return o.log_level = spdlog::level::from_str(v), Result<>(); }},
+  };
+}
+
+}  // namespace
+
+std::span<const OptionRow> run_option_table() {
+  static const std::vector<OptionRow> table = make_table();
+  return table;
+}
+
+Result<> apply_option(const OptionRow& row, const std::string& value, RunOptions& options) {
+  if (!row.choices.empty() && std::ranges::find(row.choices, value) == row.choices.end()) {
+    const auto meant = suggest(value, row.choices);
+    return fail(ErrorCode::kInvalidArgument, "{} '{}': unknown{}; it is one of {}", row.name, value,
+                meant ? fmt::format("; did you mean '{}'?", *meant) : "", fmt::join(row.choices, ", "));
+  }
+  if (auto applied = row.apply(options, value); !applied) {
+    Error error = std::move(applied).error();
+    error.message = fmt::format("{} {}", row.name, error.message);
+    return tl::unexpected(std::move(error));
+  }
+  return {};
+}
+
+}  // namespace vellum::cli

@@ -1,0 +1,28 @@
+// The line that a terminal's user sees while large files load; gone when they have.
+#pragma once
+
+#include <chrono>
+#include <string_view>
+
+#include "boot/loader.hpp"
+
+namespace vellum::cli {
+
+class ProgressLine {
+ public:
+  /// Writes only if standard error is a terminal.
+  ProgressLine();
+  ~ProgressLine() { clear(); }
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+  void update(std::string_view what, u64 done, u64 total);
+  void clear();
+
+ private:
+  const bool terminal_;
+  bool shown_ = false;
+  std::chrono::steady_clock::time_point last_{};
+};
+
+}  // namespace vellum::cli

@@ -1,0 +1,106 @@
+#include "cli/run_command.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "cli/progress.hpp"
+#include "cli/stats_table.hpp"
+#include "io/console.hpp"
+#include "io/signals.hpp"
+#include "machine/machine.hpp"
+
+namespace vellum::cli {
+namespace {
+
+constexpr int kCannotBegin = 2;
+constexpr int kHostFailed = 10;
+
+int report(const Error& error, int status) {
+  fmt::print(stderr, "vellum: {}\n", error.message);
+  return status;
+}
+
+// What came in on the signal descriptor: ends, stops or continues us.
+void handle_signal(int signal, Machine& machine, Console& console) {
+  switch (signal) {
+    case SIGTSTP:
+      console.suspend();
+      SignalWaiter::stop_process();
+      console.resume();
+      break;
+    case SIGCONT:
+      console.resume();
+      break;
+    default:
+      machine.request({Outcome::Kind::kSignal, signal, {}});
+      console.abandon_output();  // a vCPU may be waiting for a reader that never comes
+  }
+}
+
+// Waits for the guest to end, through any number of its reboots.
+Result<Outcome> wait_for_end(Machine& machine, Console& console, SignalWaiter& signals) {
+  for (;;) {
+    pollfd wait[2] = {{signals.fd(), POLLIN, 0}, {machine.ended_fd(), POLLIN, 0}};
+    if (::poll(wait, 2, -1) < 0) continue;  // EINTR
+    if (wait[0].revents != 0)
+      while (const auto signal = signals.next()) handle_signal(*signal, machine, console);
+    if (wait[1].revents != 0) {
+      VELLUM_TRY_ASSIGN(outcome, machine.settle());
+      if (outcome) return std::move(*outcome);
+    }
+  }
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options) {
+  init_logging(options.log_level);
+  restore_terminal_on_crash();
+  auto signals = SignalWaiter::create();
+  if (!signals) return report(signals.error(), kHostFailed);
+  auto loop = EventLoop::create();
+  if (!loop) return report(loop.error(), kHostFailed);
+
+  // Everything that can be wrong with the input shows before the terminal changes its mode.
+  ProgressLine progress;
+  auto machine = Machine::create(
+      options.machine, **loop,
+      [&progress](std::string_view what, u64 done, u64 total) { progress.update(what, done, total); });
+  progress.clear();
+  if (!machine) return report(machine.error(), kCannotBegin);
+
+  Machine& guest = **machine;
+  auto console = Console::create(**loop, STDIN_FILENO, STDOUT_FILENO,
+                                 {.leave =
+                                      [&guest] {
+                                        guest.request({Outcome::Kind::kLeft, 0, {}});
+                                      },
+                                  .input_closed = [] {},
+                                  .output_closed =
+                                      [&guest](int error) {
+                                        guest.request({Outcome::Kind::kOutputClosed, 0,
+                                                       fail_errno("standard output", error).value().message});
+                                      }});
+  if (!console) return report(console.error(), kHostFailed);
+
+  guest.attach_console(**console);
+  (*loop)->start();
+  guest.start();
+  const auto outcome = wait_for_end(guest, **console, *signals);
+  (*loop)->stop();
+  (*console)->flush();
+  (*console)->restore_terminal();
+  const auto rows = guest.stats();
+  machine->reset();
+
+  if (options.stats) std::fputs(stats_table(rows).c_str(), stderr);
+  if (!outcome) return report(outcome.error(), kHostFailed);
+  if (outcome->kind == Outcome::Kind::kSignal) SignalWaiter::die_of(outcome->code);
+  if (const auto message = describe(*outcome); !message.empty()) fmt::print(stderr, "vellum: {}\n", message);
+  return exit_status(*outcome);
+}
+
+}  // namespace vellum::cli

@@ -1,0 +1,190 @@
+#include "machine/board.hpp"
+
+#include "base/assert.hpp"
+#include "boot/entry_state.hpp"
+#include "boot/memory_map.hpp"
+#include "cpu/interp/interpreter.hpp"
+#include "devices/legacy/acpi_pm.hpp"
+#include "devices/legacy/i8042.hpp"
+#include "devices/legacy/misc_ports.hpp"
+#include "devices/legacy/pit.hpp"
+#include "devices/legacy/port_view.hpp"
+#include "devices/legacy/rtc.hpp"
+#include "irq/ioapic.hpp"
+#include "irq/local_apic.hpp"
+#include "irq/pic.hpp"
+#include "irq/router.hpp"
+#include "machine/clock_state.hpp"
+#include "machine/vcpu_port.hpp"
+
+namespace vellum {
+namespace {
+
+/// The second serial port has nobody at its other end.
+class NullSink final : public ByteSink {
+ public:
+  void write(std::span<const u8>) override {}
+};
+
+}  // namespace
+
+struct Board::Wiring {
+  ApicBus& bus;
+  Pic& pic;
+  GsiRouter& router;
+};
+
+Board::~Board() {
+  // Engines refer to ports and APICs, which the devices own.
+  for (auto& vcpu : vcpus_) vcpu->engine.reset();
+}
+
+Result<std::unique_ptr<Board>> Board::create(const MachineConfig& config, const BoardResources& resources,
+                                             std::span<const SavedState> saved) {
+  std::unique_ptr<Board> board(new Board());
+  VELLUM_TRY(board->build(config, resources, saved));
+  return board;
+}
+
+Result<> Board::build(const MachineConfig& config, const BoardResources& resources,
+                      std::span<const SavedState> saved) {
+  StateQueue states(saved);
+  VELLUM_TRY_ASSIGN(model, x86::CpuModel::create(config.cpu_model));
+  model_ = std::make_unique<x86::CpuModel>(std::move(model));
+
+  const auto time =
+      states.next<ClockState>({config.clock == ClockKind::kVirtual, 0, 0, resources.virtual_wall_start});
+  if (time.is_virtual) {
+    auto clock = std::make_unique<VirtualClock>(time.wall_start);
+    clock->skip_to(time.now_ns);
+    virtual_clock_ = clock.get();
+    clock_ = std::move(clock);
+  } else {
+    clock_ = std::make_unique<RealClock>(time.now_ns, time.tsc);
+  }
+
+  VELLUM_TRY_ASSIGN(ram, GuestRam::create(config.memory));
+  ram_ = std::move(ram);
+  space_ = std::make_unique<AddressSpace>(AddressSpace{*ram_, mmio_, ports_});
+
+  auto& bus = devices_.make<ApicBus>();
+  auto& pic = devices_.make<Pic>(states.next<Pic::State>());
+  IoApic::State ioapic_state;
+  ioapic_state.id = layout::io_apic_id(config.cpus);
+  auto& ioapic = devices_.make<IoApic>(bus, 0, states.next(ioapic_state));
+  bus.attach(ioapic);
+  VELLUM_TRY(mmio_.add(IoApic::kDefaultAddress, IoApic::kSize, ioapic, "ioapic"));
+  auto& router = devices_.make<GsiRouter>(pic, ioapic, bus);
+  Wiring wiring{bus, pic, router};
+
+  for (unsigned index = 0; index < config.cpus; ++index) {
+    auto& slot = *vcpus_.emplace_back(std::make_unique<VcpuSlot>(index));
+    auto& host = devices_.make<HazardHost>(slot.hazards);
+    apics_.push_back(&devices_.make<LocalApic>(index, *clock_, bus, host, &pic, model_->physical_bits(),
+                                               states.next(LocalApic::State::power_up(index == 0))));
+  }
+  VELLUM_TRY(add_devices(wiring, config, resources, states));
+  VELLUM_TRY(add_vcpus(config, states));
+  return states.finish();
+}
+
+Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
+                            StateQueue& states) {
+  GsiRouter& router = wiring.router;
+  const auto view = [this](BusDevice& device, u64 first) -> BusDevice& {
+    return devices_.make<PortView>(device, first);
+  };
+
+  VELLUM_TRY(ports_.add(layout::kPic1, 2, wiring.pic, "pic"));
+  VELLUM_TRY(ports_.add(layout::kPic2, 2, view(wiring.pic, 2), "pic"));
+  VELLUM_TRY(ports_.add(layout::kElcr, 2, view(wiring.pic, 4), "pic"));
+
+  auto& pit = devices_.make<Pit>(*clock_, router.isa_line(Pit::kIrq), states.next<Pit::State>());
+  VELLUM_TRY(ports_.add(Pit::kPort, Pit::kPortCount, pit, "pit"));
+  VELLUM_TRY(ports_.add(Pit::kControlBPort, 1, view(pit, Pit::kControlBOffset), "pit"));
+
+  auto& rtc = devices_.make<Rtc>(*clock_, router.isa_line(Rtc::kIrq),
+                                 states.next(Rtc::State::power_up(ram_->low_size(), ram_->high_size())));
+  VELLUM_TRY(ports_.add(Rtc::kPort, Rtc::kPortCount, rtc, "rtc"));
+
+  serial_ = &devices_.make<Uart16550>("uart0", resources.serial, router.isa_line(layout::kCom1Irq),
+                                      states.next<Uart16550::State>());
+  VELLUM_TRY(ports_.add(layout::kCom1, Uart16550::kPortCount, *serial_, "uart0"));
+  auto& second = devices_.make<Uart16550>("uart1", devices_.make<NullSink>(),
+                                          router.isa_line(layout::kCom2Irq), states.next<Uart16550::State>());
+  VELLUM_TRY(ports_.add(layout::kCom2, Uart16550::kPortCount, second, "uart1"));
+
+  auto& keyboard = devices_.make<I8042>(router.isa_line(I8042::kKeyboardIrq), resources.control,
+                                        states.next<I8042::State>());
+  VELLUM_TRY(ports_.add(I8042::kDataPort, 1, keyboard, "i8042"));
+  VELLUM_TRY(ports_.add(I8042::kCommandPort, 1, view(keyboard, 1), "i8042"));
+
+  auto& pm = devices_.make<AcpiPm>(*clock_, router.isa_line(GsiRouter::kSciIrq), resources.control,
+                                   states.next<AcpiPm::State>());
+  VELLUM_TRY(ports_.add(AcpiPm::kPort, AcpiPm::kPortCount, pm, "acpi-pm"));
+
+  auto& post = devices_.make<PostCode>(states.next<PostCode::State>());
+  VELLUM_TRY(ports_.add(PostCode::kPort, PostCode::kPortCount, post, "post-code"));
+  auto& reset = devices_.make<ResetPort>(resources.control, states.next<ResetPort::State>());
+  VELLUM_TRY(ports_.add(ResetPort::kPort, ResetPort::kPortCount, reset, "reset-port"));
+  auto& control_a = devices_.make<SystemControlA>(resources.control, states.next<SystemControlA::State>());
+  VELLUM_TRY(ports_.add(SystemControlA::kPort, SystemControlA::kPortCount, control_a, "system-control-a"));
+
+  if (config.debug_exit) {
+    auto& debug_exit = devices_.make<DebugExit>(resources.control);
+    VELLUM_TRY(ports_.add(DebugExit::kPort, DebugExit::kPortCount, debug_exit, "debug-exit"));
+  }
+  if (resources.debug_console != nullptr) {
+    auto& console = devices_.make<DebugConsole>(*resources.debug_console);
+    VELLUM_TRY(ports_.add(DebugConsole::kPort, DebugConsole::kPortCount, console, "debug-console"));
+  }
+  return {};
+}
+
+Result<> Board::add_vcpus(const MachineConfig& config, StateQueue& states) {
+  // "auto" is the fastest engine that this build has; there is one.
+  VELLUM_ASSERT(config.engine == "auto" || config.engine == "interp", "engine '{}'", config.engine);
+  for (const auto& slot : vcpus_) {
+    auto& port = devices_.make<VcpuPort>(*apics_[slot->index]);
+    slot->engine =
+        std::make_unique<interp::Interpreter>(slot->index, *space_, port, *clock_, *model_, slot->hazards);
+    if (states.restoring()) slot->engine->push(StateMask::kAll, states.next<VcpuState>());
+  }
+  return {};
+}
+
+std::vector<Hazards*> Board::hazards() const {
+  std::vector<Hazards*> all;
+  for (const auto& slot : vcpus_) all.push_back(&slot->hazards);
+  return all;
+}
+
+void Board::start_like_firmware() {
+  apics_.front()->enter_virtual_wire_mode();
+  for (const auto& slot : vcpus_) {
+    VcpuState state;
+    slot->engine->pull(StateMask::kMsrs, state);
+    apply_firmware_mtrrs(state.msr, model_->physical_bits());
+    slot->engine->push(StateMask::kMsrs, state);
+  }
+}
+
+std::vector<SavedState> Board::save() const {
+  std::vector<SavedState> saved{encode_state(ClockState::of(*clock_))};
+  for (const Snapshottable* device : devices_.stateful()) saved.push_back(device->save());
+  for (const auto& slot : vcpus_) {
+    VcpuState state;
+    slot->engine->pull(StateMask::kAll, state);
+    saved.push_back(encode_state(state));
+  }
+  return saved;
+}
+
+void Board::stats(std::vector<StatRow>& rows) const {
+  for (const auto& slot : vcpus_) slot->stats(rows);
+  for (const StatSource* source : devices_.counting()) source->stats(rows);
+  mmio_.stats(rows);
+  ports_.stats(rows);
+}
+
+}  // namespace vellum

@@ -1,0 +1,83 @@
+// The PC board: RAM, buses, interrupt controllers, devices and vCPUs, wired together. Built once for each
+// power-on (a reset builds a new one), either fresh or from saved states.
+//
+//   vCPU n <-> VcpuPort/HazardHost <-> local APIC n <-- ApicBus <-- I/O APIC <-- GsiRouter <-- devices
+//                                           LINT0 <---------------- 8259 <-------'
+//   vCPU n --> AddressSpace: RAM, mmio bus (I/O APIC), port bus (everything else)
+//
+// The board knows which devices exist and where they answer; what they are is their own business.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "devices/legacy/byte_sink.hpp"
+#include "devices/legacy/machine_control.hpp"
+#include "devices/legacy/uart16550.hpp"
+#include "machine/config.hpp"
+#include "machine/device_set.hpp"
+#include "machine/vcpu_slot.hpp"
+#include "memory/address_space.hpp"
+#include "x86/cpu_model.hpp"
+
+namespace vellum {
+
+/// What a board needs from the machine around it. All outlive it.
+struct BoardResources {
+  MachineControl& control;
+  ByteSink& serial;         ///< the first serial port's output
+  ByteSink* debug_console;  ///< port 0xe9, or null: no such port
+  u64 virtual_wall_start;   ///< the wall clock at power-on under a virtual clock, seconds since the epoch
+};
+
+class LocalApic;
+
+class Board {
+ public:
+  /// `saved`: empty for power-on, else what save() of a board with the same configuration returned. Contents
+  /// of RAM are not part of that.
+  static Result<std::unique_ptr<Board>> create(const MachineConfig& config, const BoardResources& resources,
+                                               std::span<const SavedState> saved = {});
+  ~Board();
+
+  Clock& clock() { return *clock_; }
+  /// The clock, if it is virtual; else null.
+  VirtualClock* virtual_clock() { return virtual_clock_; }
+  GuestRam& ram() { return *ram_; }
+  const x86::CpuModel& cpu_model() const { return *model_; }
+  std::span<const std::unique_ptr<VcpuSlot>> vcpus() const { return vcpus_; }
+  std::vector<Hazards*> hazards() const;
+  Uart16550& serial() { return *serial_; }
+
+  /// What firmware does on processors before a kernel runs: MTRRs everywhere, virtual wire mode on the first.
+  void start_like_firmware();
+
+  /// The states of clock, devices and vCPUs. While no vCPU runs.
+  std::vector<SavedState> save() const;
+  void stats(std::vector<StatRow>& rows) const;
+
+ private:
+  Board() = default;
+  struct Wiring;
+  Result<> build(const MachineConfig& config, const BoardResources& resources,
+                 std::span<const SavedState> saved);
+  Result<> add_devices(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
+                       StateQueue& states);
+  Result<> add_vcpus(const MachineConfig& config, StateQueue& states);
+
+  // In the order of building; later ones refer to earlier ones.
+  std::unique_ptr<x86::CpuModel> model_;
+  std::unique_ptr<Clock> clock_;
+  VirtualClock* virtual_clock_ = nullptr;
+  std::unique_ptr<GuestRam> ram_;
+  Bus mmio_{"mmio"};
+  Bus ports_{"port"};
+  std::unique_ptr<AddressSpace> space_;
+  std::vector<std::unique_ptr<VcpuSlot>> vcpus_;
+  DeviceSet devices_;
+  std::vector<LocalApic*> apics_;
+  Uart16550* serial_ = nullptr;
+};
+
+}  // namespace vellum

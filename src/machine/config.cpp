@@ -1,0 +1,27 @@
+#include "machine/config.hpp"
+
+#include "base/address.hpp"
+
+namespace vellum {
+
+Result<> check_config(const MachineConfig& config) {
+  if (config.kernel.empty())
+    return fail(ErrorCode::kInvalidArgument, "no kernel given; say which with --kernel FILE");
+  if (config.cpus == 0) return fail(ErrorCode::kInvalidArgument, "--cpus 0: a machine needs at least 1 vCPU");
+  if (config.cpus > kMaxCpus)
+    return fail(ErrorCode::kInvalidArgument,
+                "--cpus {}: at most {} vCPUs are supported (one 8-bit APIC id each, tested up to there)",
+                config.cpus, kMaxCpus);
+  if (config.memory > kMaxMemory)
+    return fail(ErrorCode::kInvalidArgument,
+                "--memory: {} GiB is more than the {} GiB that a guest's physical addresses have room for",
+                config.memory >> 30, kMaxMemory >> 30);
+  if (config.memory < (u64{1} << 20))
+    return fail(ErrorCode::kInvalidArgument,
+                "--memory: {} bytes is too little; give at least 1M, for Linux 64M or more", config.memory);
+  if (config.memory % kPageSize != 0)
+    return fail(ErrorCode::kInvalidArgument, "--memory: {} bytes is not a multiple of 4 KiB", config.memory);
+  return {};
+}
+
+}  // namespace vellum

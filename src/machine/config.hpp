@@ -1,0 +1,36 @@
+// What a user asks for: plain data, checked by check_config() and turned into a board by board.cpp.
+#pragma once
+
+#include <string>
+
+#include "base/int.hpp"
+#include "base/result.hpp"
+
+namespace vellum {
+
+enum class ClockKind : u8 { kReal, kVirtual };
+
+struct MachineConfig {
+  std::string kernel;  ///< path
+  std::string initrd;  ///< path, or empty; a multiboot kernel's first module
+  std::string append;  ///< the kernel's command line
+  std::string protocol = "auto";
+  u64 memory = u64{512} << 20;  ///< bytes
+  unsigned cpus = 1;
+  std::string engine = "auto";
+  std::string cpu_model = "host";
+  ClockKind clock = ClockKind::kReal;
+  bool debug_exit = false;  ///< isa-debug-exit at port 0xf4
+  std::string debugcon;     ///< path that port 0xe9 writes to, or empty: no such port
+  bool no_reboot = false;   ///< a reset ends the run
+};
+
+/// APIC ids are 8 bits and 255 is the broadcast; beyond a few dozen vCPUs nothing has been tested.
+inline constexpr unsigned kMaxCpus = 32;
+/// Half of the 40-bit guest-physical space that the CPU models report.
+inline constexpr u64 kMaxMemory = u64{512} << 30;
+
+/// Refuses values that no machine can have; what depends on the files is refused when they are loaded.
+Result<> check_config(const MachineConfig& config);
+
+}  // namespace vellum

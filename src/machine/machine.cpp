@@ -1,0 +1,214 @@
+#include "machine/machine.hpp"
+
+#include <fcntl.h>
+
+#include <chrono>
+
+#include "base/assert.hpp"
+#include "base/log.hpp"
+
+namespace vellum {
+namespace {
+
+/// 2026-01-01T00:00:00Z: where a virtual clock's calendar begins, so that runs are the same on any day.
+constexpr u64 kVirtualEpoch = 1'767'225'600;
+
+u64 host_ns() {
+  return static_cast<u64>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+}
+
+}  // namespace
+
+/// What devices ask of the machine becomes an outcome.
+class Machine::Control final : public MachineControl {
+ public:
+  explicit Control(Machine& machine) : machine_(machine) {}
+  void power_off() override { machine_.request({Outcome::Kind::kPowerOff, 0, {}}); }
+  void reset() override { machine_.request({Outcome::Kind::kReset, 0, {}}); }
+  void debug_exit(u32 value) override {
+    machine_.request({Outcome::Kind::kDebugExit, static_cast<int>(value & 0xff), {}});
+  }
+
+ private:
+  Machine& machine_;
+};
+
+/// The first serial port's output, to the console and past the watch for panics.
+class Machine::SerialSink final : public ByteSink {
+ public:
+  explicit SerialSink(Machine& machine) : machine_(machine) {}
+  void write(std::span<const u8> bytes) override {
+    machine_.panic_.see(bytes);
+    if (machine_.console_ != nullptr) machine_.console_->write(bytes);
+  }
+
+ private:
+  Machine& machine_;
+};
+
+/// The debug console's output. Its file is opened once the kernel has loaded, so that a bad kernel leaves
+/// none behind.
+class Machine::DebugSink final : public ByteSink {
+ public:
+  void open(Output& output) { output_ = &output; }
+  void write(std::span<const u8> bytes) override {
+    if (output_ != nullptr) output_->write(bytes);
+  }
+
+ private:
+  Output* output_ = nullptr;
+};
+
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, EventLoop& loop,
+                                                 LoadProgress progress) {
+  VELLUM_TRY(check_config(config));
+  VELLUM_TRY_ASSIGN(ended, EventFd::create());
+  std::unique_ptr<Machine> machine(new Machine(config, loop, std::move(progress), std::move(ended)));
+  if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
+  VELLUM_TRY(machine->power_on());
+  VELLUM_TRY(machine->open_debug_console());
+  return machine;
+}
+
+Machine::Machine(const MachineConfig& config, EventLoop& loop, LoadProgress progress, EventFd ended)
+    : config_(config),
+      loop_(loop),
+      progress_(std::move(progress)),
+      ended_(std::move(ended)),
+      machine_control_(std::make_unique<Control>(*this)),
+      serial_sink_(std::make_unique<SerialSink>(*this)),
+      virtual_wall_start_(kVirtualEpoch) {}
+
+Machine::~Machine() {
+  if (runner_) {
+    request({Outcome::Kind::kLeft, 0, {}});
+    halt();
+  }
+  if (debug_console_) debug_console_->flush();
+}
+
+Result<> Machine::open_debug_console() {
+  if (config_.debugcon.empty()) return {};
+  VELLUM_TRY_ASSIGN(file, FileDescriptor::open(config_.debugcon, O_WRONLY | O_CREAT | O_TRUNC));
+  debug_console_file_ = std::move(file);
+  // A debug console that nobody reads any more loses its output; the machine runs on.
+  VELLUM_TRY_ASSIGN(output, Output::create(loop_, debug_console_file_.get(), {}));
+  debug_console_ = std::move(output);
+  debug_sink_->open(*debug_console_);
+  return {};
+}
+
+Result<> Machine::power_on() {
+  const BoardResources resources{*machine_control_, *serial_sink_, debug_sink_.get(), virtual_wall_start_};
+  VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
+  board_ = std::move(board);
+  board_->start_like_firmware();
+
+  VELLUM_TRY_ASSIGN(protocol, parse_protocol(config_.protocol));
+  BootRequest request;
+  request.kernel = config_.kernel;
+  if (!config_.initrd.empty()) request.initrds.push_back(config_.initrd);
+  request.command_line = config_.append;
+  request.protocol = protocol;
+  const auto identity = board_->cpu_model().cpuid(1, 0, {.cpu_count = config_.cpus});
+  request.firmware = {config_.cpus, identity.eax, identity.edx};
+  VELLUM_TRY_ASSIGN(plan, load(request, board_->ram(), progress_));
+  spdlog::info("{}: {}", config_.kernel, plan.description);
+
+  Engine& first = *board_->vcpus().front()->engine;
+  VcpuState state;
+  first.pull(StateMask::kAll, state);
+  plan.entry.apply_to(state);
+  first.push(StateMask::kAll, state);
+  return {};
+}
+
+void Machine::attach_console(Console& console) {
+  console_ = &console;
+}
+
+void Machine::start() {
+  VELLUM_ASSERT(!runner_, "the machine was started twice");
+  started_ns_ = host_ns();
+  launch();
+}
+
+void Machine::launch() {
+  const auto vcpus = board_->vcpus();
+  VirtualClock* const virtual_clock = board_->virtual_clock();
+  const auto threads = virtual_clock != nullptr ? 1u : static_cast<unsigned>(vcpus.size());
+  {
+    std::scoped_lock lock(request_mutex_);
+    control_ = std::make_unique<RunControl>(board_->hazards(), threads, ended_);
+  }
+  if (virtual_clock != nullptr) {
+    runner_ = std::make_unique<LockstepRunner>(vcpus, *control_, *virtual_clock, [this] {
+      return console_ != nullptr && console_->input_possible();
+    });
+  } else {
+    driver_ = std::make_unique<ClockDriver>(loop_, board_->clock());
+    runner_ = std::make_unique<ThreadedRunner>(vcpus, *control_);
+  }
+  if (console_ != nullptr) {
+    Uart16550& serial = board_->serial();
+    serial.on_room([console = console_] { console->receiver_ready(); });
+    console_->connect([&serial](std::span<const u8> bytes) { return serial.receive(bytes); });
+  }
+  runner_->start();
+}
+
+void Machine::halt() {
+  runner_->join();
+  run_ns_ += host_ns() - started_ns_;
+  if (console_ != nullptr) console_->connect({});
+  driver_.reset();
+  runner_.reset();
+}
+
+void Machine::request(Outcome outcome) {
+  std::scoped_lock lock(request_mutex_);
+  if (control_) control_->request(std::move(outcome));
+}
+
+Result<std::optional<Outcome>> Machine::settle() {
+  ended_.clear();
+  auto outcome = control_->outcome();
+  if (!outcome || !runner_) return outcome;
+  halt();
+  if (outcome->kind != Outcome::Kind::kReset) return outcome;
+  if (auto panic = panic_.message()) return Outcome{Outcome::Kind::kPanic, 0, std::move(*panic)};
+  if (config_.no_reboot) return outcome;
+
+  board_->stats(past_stats_);
+  ++resets_;
+  if (const auto* virtual_clock = board_->virtual_clock())
+    virtual_wall_start_ = virtual_clock->wall_seconds();
+  {
+    std::scoped_lock lock(request_mutex_);
+    control_.reset();
+  }
+  board_.reset();  // before the new one is built: two at a time would take twice the memory
+  VELLUM_TRY(power_on());
+  started_ns_ = host_ns();
+  launch();
+  return std::optional<Outcome>();
+}
+
+void Machine::pause() {
+  control_->pause();
+}
+
+void Machine::resume() {
+  control_->resume();
+}
+
+std::vector<StatRow> Machine::stats() const {
+  std::vector<StatRow> rows;
+  if (board_) board_->stats(rows);
+  rows.insert(rows.end(), past_stats_.begin(), past_stats_.end());
+  rows.push_back({"machine", "run", 1, run_ns_});
+  rows.push_back({"machine", "resets", resets_, 0});
+  return rows;
+}
+
+}  // namespace vellum

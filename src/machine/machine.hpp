@@ -1,0 +1,96 @@
+// A virtual machine's life: power on, run, pause, reset, power off.
+//
+// A reset throws the board away and builds a new one, with zeroed RAM and the kernel loaded again: the state
+// after a reset is the state after power-on because the same code makes it. What outlives a reset is the
+// configuration, the console and the sum of the counters.
+//
+// Threads: one thread (the main thread) owns a Machine and calls everything but request().
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "boot/loader.hpp"
+#include "devices/legacy/byte_sink.hpp"
+#include "devices/legacy/machine_control.hpp"
+#include "io/clock_driver.hpp"
+#include "io/console.hpp"
+#include "machine/board.hpp"
+#include "machine/config.hpp"
+#include "machine/panic_watch.hpp"
+#include "machine/vcpu_runner.hpp"
+
+namespace vellum {
+
+class Machine {
+ public:
+  /// Builds the board and loads the kernel; nothing runs yet. `loop` outlives the machine; its thread need
+  /// not run. `progress` hears how loading goes, now and at each reset.
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, EventLoop& loop,
+                                                 LoadProgress progress);
+  /// Stops everything. After the loop has stopped, when there is a debug console.
+  ~Machine();
+
+  /// Connects the first serial port. Before start(); `console` outlives the machine's running.
+  void attach_console(Console& console);
+  /// Runs the vCPUs. `loop` must be running. Call once.
+  void start();
+
+  /// Asks for the end of the run. Any thread, between start() and the end of the last settle(); the first one
+  /// counts.
+  void request(Outcome outcome);
+  /// Readable when settle() has something to do.
+  int ended_fd() const { return ended_.fd(); }
+  /// After ended_fd() became readable: waits for the vCPUs to stop. A guest that reset itself runs on from
+  /// power-on, and nothing is returned; otherwise how the run ended. An error: the board could not be built
+  /// anew.
+  Result<std::optional<Outcome>> settle();
+
+  /// Stops all vCPUs at an instruction boundary; host time, and with it a real clock, goes on.
+  void pause();
+  void resume();
+
+  /// The state of every stateful part but RAM. Only while paused or not started.
+  std::vector<SavedState> save() const { return board_->save(); }
+
+  /// All counters, over all resets. While vCPUs run they may be a moment old.
+  std::vector<StatRow> stats() const;
+
+ private:
+  class Control;
+  class SerialSink;
+  class DebugSink;
+
+  Machine(const MachineConfig& config, EventLoop& loop, LoadProgress progress, EventFd ended);
+  Result<> open_debug_console();
+  Result<> power_on();
+  void launch();
+  /// Joins the vCPUs (an outcome was requested) and takes away what feeds them.
+  void halt();
+
+  MachineConfig config_;
+  EventLoop& loop_;
+  LoadProgress progress_;
+  EventFd ended_;
+  Console* console_ = nullptr;
+  PanicWatch panic_;
+  FileDescriptor debug_console_file_;
+  std::unique_ptr<Output> debug_console_;
+  std::unique_ptr<Control> machine_control_;
+  std::unique_ptr<SerialSink> serial_sink_;
+  std::unique_ptr<DebugSink> debug_sink_;
+
+  std::vector<StatRow> past_stats_;  ///< of the boards before the last reset
+  u64 resets_ = 0;
+  u64 started_ns_ = 0, run_ns_ = 0;  ///< host time
+  u64 virtual_wall_start_;
+
+  std::unique_ptr<Board> board_;
+  std::mutex request_mutex_;             // guards the exchange of control_; before RunControl's
+  std::unique_ptr<RunControl> control_;  // names board_'s hazards
+  std::unique_ptr<VcpuRunner> runner_;
+  std::unique_ptr<ClockDriver> driver_;
+};
+
+}  // namespace vellum

@@ -1,0 +1,53 @@
+// Where a vCPU's core meets its local APIC: what the engine asks of the board, and what the APIC tells the
+// core, as bits of the hazard word.
+#pragma once
+
+#include "cpu/hazard.hpp"
+#include "cpu/vcpu_board.hpp"
+#include "irq/local_apic.hpp"
+
+namespace vellum {
+
+/// The APIC's way to the core. Any thread, under the APIC's lock; only sets and clears bits.
+class HazardHost final : public ApicHost {
+ public:
+  explicit HazardHost(Hazards& hazards) : hazards_(hazards) {}
+  void interrupt_pending(bool pending) override {
+    if (pending) {
+      hazards_.set(Hazards::kInterrupt);
+    } else {
+      hazards_.clear(Hazards::kInterrupt);
+    }
+  }
+  void nmi() override { hazards_.set(Hazards::kNmi); }
+  void init() override { hazards_.set(Hazards::kInit); }
+  void sipi(u8 vector) override {
+    hazards_.sipi_vector.store(vector, std::memory_order_release);
+    hazards_.set(Hazards::kSipi);
+  }
+
+ private:
+  Hazards& hazards_;
+};
+
+/// The core's way to the APIC; on the vCPU's thread.
+class VcpuPort final : public VcpuBoard {
+ public:
+  explicit VcpuPort(LocalApic& apic) : apic_(apic) {}
+  int acknowledge_interrupt() override { return apic_.acknowledge(); }
+  bool read_apic_msr(u32 msr, u64& value) override { return apic_.read_msr(msr, value); }
+  bool write_apic_msr(u32 msr, u64 value) override { return apic_.write_msr(msr, value); }
+  u64 apic_page() const override { return apic_.page(); }
+  u64 read_apic_page(u32 offset, unsigned size) override { return apic_.read_page(offset, size); }
+  void write_apic_page(u32 offset, unsigned size, u64 value) override {
+    apic_.write_page(offset, size, value);
+  }
+  u8 read_cr8() override { return apic_.cr8(); }
+  void write_cr8(u8 value) override { apic_.set_cr8(value); }
+  u32 apic_id() const override { return apic_.id(); }
+
+ private:
+  LocalApic& apic_;
+};
+
+}  // namespace vellum

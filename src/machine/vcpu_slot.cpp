@@ -1,0 +1,40 @@
+#include "machine/vcpu_slot.hpp"
+
+#include <optional>
+
+#include "base/assert.hpp"
+#include "x86/registers.hpp"
+
+namespace vellum {
+
+void VcpuSlot::stats(std::vector<StatRow>& rows) const {
+  rows.push_back({"vcpu", "instructions retired", engine->retired(), run_ns.get()});
+  rows.push_back({"exits", "halted", exits_halted.get(), halted_ns.get()});
+  rows.push_back({"exits", "interrupted", exits_interrupted.get(), 0});
+  rows.push_back({"exits", "budget spent", exits_budget.get(), 0});
+  engine->stats(rows);
+}
+
+Exit VcpuSlot::run(Budget budget) {
+  Exit exit = engine->run(budget);
+  if (std::holds_alternative<exit::Halted>(exit)) exits_halted.add();
+  if (std::holds_alternative<exit::Interrupted>(exit)) exits_interrupted.add();
+  if (std::holds_alternative<exit::BudgetSpent>(exit)) exits_budget.add();
+  return exit;
+}
+
+bool VcpuSlot::deaf() const {
+  VcpuState state;
+  engine->pull(StateMask::kGeneral | StateMask::kActivity, state);
+  return state.activity == Activity::kWaitForSipi || (state.rflags & x86::rflags::kIf) == 0;
+}
+
+std::optional<Outcome> outcome_of(const VcpuSlot& slot, const Exit& exit) {
+  if (const auto* shutdown = std::get_if<exit::Shutdown>(&exit))
+    return Outcome{Outcome::Kind::kTripleFault, 0, fmt::format("vCPU {}: {}", slot.index, shutdown->reason)};
+  VELLUM_ASSERT(!std::holds_alternative<exit::PortIo>(exit) && !std::holds_alternative<exit::Mmio>(exit),
+                "vCPU {}: a software engine asks the bus itself, exit kind {}", slot.index, exit.index());
+  return std::nullopt;
+}
+
+}  // namespace vellum

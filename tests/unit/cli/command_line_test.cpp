@@ -1,0 +1,160 @@
+#include "cli/command_line.hpp"
+
+#include <gtest/gtest.h>
+
+#include "cli/completion.hpp"
+#include "cli/stats_table.hpp"
+
+namespace vellum::cli {
+namespace {
+
+RunOptions run_options(std::vector<std::string> arguments) {
+  const auto command = parse_command_line(arguments);
+  EXPECT_TRUE(command) << command.error().message;
+  return std::get<RunOptions>(*command);
+}
+
+std::string printed(std::vector<std::string> arguments) {
+  const auto command = parse_command_line(arguments);
+  EXPECT_TRUE(command) << command.error().message;
+  return std::get<PrintText>(*command).text;
+}
+
+std::string error_of(std::vector<std::string> arguments) {
+  const auto command = parse_command_line(arguments);
+  EXPECT_FALSE(command);
+  return command ? "" : command.error().message;
+}
+
+TEST(CommandLine, DefaultsAreWhatTheHelpSays) {
+  const RunOptions options = run_options({"run", "--kernel", "vmlinuz"});
+  EXPECT_EQ(options.machine.kernel, "vmlinuz");
+  EXPECT_EQ(options.machine.memory, u64{512} << 20);
+  EXPECT_EQ(options.machine.cpus, 1u);
+  EXPECT_EQ(options.machine.cpu_model, "host");
+  EXPECT_EQ(options.machine.engine, "auto");
+  EXPECT_EQ(options.machine.clock, ClockKind::kReal);
+  EXPECT_FALSE(options.stats);
+}
+
+TEST(CommandLine, EveryOptionReachesItsField) {
+  const RunOptions options = run_options({"run",
+                                          "--kernel",
+                                          "k",
+                                          "--initrd",
+                                          "i",
+                                          "--append",
+                                          "console=ttyS0 quiet",
+                                          "--protocol",
+                                          "auto",
+                                          "--memory=2G",
+                                          "--cpus",
+                                          "4",
+                                          "--cpu",
+                                          "x86-64-v2",
+                                          "--engine",
+                                          "interp",
+                                          "--clock",
+                                          "virtual",
+                                          "--no-reboot",
+                                          "--debug-exit",
+                                          "--stats",
+                                          "--debugcon",
+                                          "log",
+                                          "--log-level",
+                                          "debug"});
+  EXPECT_EQ(options.machine.initrd, "i");
+  EXPECT_EQ(options.machine.append, "console=ttyS0 quiet");
+  EXPECT_EQ(options.machine.memory, u64{2} << 30);
+  EXPECT_EQ(options.machine.cpus, 4u);
+  EXPECT_EQ(options.machine.cpu_model, "x86-64-v2");
+  EXPECT_EQ(options.machine.engine, "interp");
+  EXPECT_EQ(options.machine.clock, ClockKind::kVirtual);
+  EXPECT_TRUE(options.machine.no_reboot);
+  EXPECT_TRUE(options.machine.debug_exit);
+  EXPECT_TRUE(options.stats);
+  EXPECT_EQ(options.machine.debugcon, "log");
+  EXPECT_EQ(options.log_level, spdlog::level::debug);
+}
+
+TEST(CommandLine, TheLastOfARepeatedOptionCounts) {
+  EXPECT_EQ(run_options({"run", "--kernel", "a", "--kernel", "b"}).machine.kernel, "b");
+}
+
+TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--memory", "512Q"}),
+            "--memory '512Q': unknown unit 'Q'; use K, M, G or T, as in 512M");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--memroy", "512M"}),
+            "unknown option '--memroy'; did you mean '--memory'?");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--memroy=512M"}),
+            "unknown option '--memroy'; did you mean '--memory'?");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--frobnicate"}),
+            "unknown option '--frobnicate'; 'vellum run --help' lists what there is");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "disk.img"}),
+            "unknown argument 'disk.img'; 'vellum run --help' lists what there is");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "64"}),
+            "--cpus 64: at most 32 vCPUs are supported (one 8-bit APIC id each, tested up to there)");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "0"}), "--cpus 0: a machine needs at least 1 vCPU");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "many"}), "--cpus 'many': not a whole number");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--engine", "intrp"}),
+            "--engine 'intrp': unknown; did you mean 'interp'?; it is one of auto, interp");
+  EXPECT_EQ(error_of({"run"}), "no kernel given; say which with --kernel FILE");
+  EXPECT_EQ(error_of({"run", "--kernel"}), "--kernel needs a value: --kernel FILE");
+  EXPECT_EQ(error_of({"rnu"}), "unknown argument 'rnu'; did you mean 'run'?");
+  EXPECT_EQ(error_of({"completion", "tcsh"}),
+            "completion 'tcsh': unknown shell; there are bash, zsh and fish");
+  EXPECT_EQ(error_of({}), "what to do? 'vellum run --kernel FILE' boots a guest; see 'vellum --help'");
+}
+
+TEST(CommandLine, MemoryHasBounds) {
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--memory", "4K"}),
+            "--memory: 4096 bytes is too little; give at least 1M, for Linux 64M or more");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--memory", "1T"}),
+            "--memory: 1024 GiB is more than the 512 GiB that a guest's physical addresses have room for");
+}
+
+TEST(CommandLine, HelpNamesEveryOptionAndTheExitStatuses) {
+  const std::string help = printed({"run", "--help"});
+  for (const OptionRow& row : run_option_table())
+    EXPECT_NE(help.find(row.name), std::string::npos) << row.name;
+  EXPECT_NE(help.find("Exit status"), std::string::npos);
+  EXPECT_NE(help.find("Examples"), std::string::npos);
+  EXPECT_NE(printed({"--help"}).find("run"), std::string::npos);
+  EXPECT_EQ(printed({"--version"}).rfind("vellum ", 0), 0u);
+}
+
+TEST(CommandLine, HelpFitsATerminal) {
+  const std::string help = printed({"run", "--help"});
+  std::size_t begin = 0;
+  while (begin < help.size()) {
+    const std::size_t end = std::min(help.find('\n', begin), help.size());
+    EXPECT_LE(end - begin, 120u) << help.substr(begin, end - begin);
+    begin = end + 1;
+  }
+}
+
+class Completion : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Completion, NamesEveryOption) {
+  const auto script = completion_script(GetParam());
+  ASSERT_TRUE(script);
+  for (const OptionRow& row : run_option_table())
+    EXPECT_NE(script->find(row.name.substr(2)), std::string::npos) << row.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Shells, Completion, ::testing::Values("bash", "zsh", "fish"));
+
+TEST(StatsTable, SumsEqualRowsAndLeavesZerosOut) {
+  const std::string table = stats_table({{"exits", "halted", 1000, 5000},
+                                         {"mmu", "walks", 7, 0},
+                                         {"exits", "halted", 234567, 2'000'000'000},
+                                         {"exits", "never", 0, 0}});
+  EXPECT_EQ(table,
+            "--- exits\n"
+            "  halted                                            235,567        2.000 s\n"
+            "--- mmu\n"
+            "  walks                                                   7\n");
+}
+
+}  // namespace
+}  // namespace vellum::cli
