@@ -193,15 +193,16 @@ bool Mmu::write_slow(u64 address, unsigned size, u64 value, x86::Seg seg, Privil
 
 u8* Mmu::pointer_slow(u64 address, unsigned size, x86::Seg seg, Access access, bool& faulted) {
   (access == Access::kWrite ? stats.slow_writes : stats.slow_reads).add();
-  faulted = false;
-  // A crossing is left to an access that looks at both pages, which reports its faults too.
-  if ((address & kPageMask) + size > kPageSize) return nullptr;
   Target target;
-  if (!check(address, size, seg, Privilege::kCurrent) || !locate(address, access, context_, target)) {
-    faulted = true;
+  faulted = !check(address, size, seg, Privilege::kCurrent);
+  // A crossing is left to an access that looks at both pages, which reports its faults too; so are watched
+  // accesses that may be several operands. Locked operands (up to 16 bytes) stay one access even under a
+  // breakpoint.
+  if (faulted || (address & kPageMask) + size > kPageSize || (accesses_are_watched() && size > 16))
     return nullptr;
-  }
-  if (target.host != nullptr) match_breakpoints(address, size, access);
+  faulted = !locate(address, access, context_, target);
+  if (faulted || target.host == nullptr) return nullptr;
+  match_breakpoints(address, size, access);
   return target.host;
 }
 

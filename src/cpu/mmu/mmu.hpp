@@ -62,8 +62,7 @@ class Mmu {
   /// elements of a repeated instruction at once must go one by one.
   bool accesses_are_watched() const { return shift_ == kShiftSlow; }
 
-  // --- Accesses at the current privilege. `seg` only says whether a non-canonical address is #SS or #GP.
-  // -----------
+  // --- Accesses at the current privilege. `seg` only says whether a non-canonical address is #SS or #GP. ---
   template <class T>
   [[nodiscard]] bool read(u64 address, T& value, x86::Seg seg = x86::Seg::kDs) {
     const TlbEntry& e = entry(address);
@@ -89,10 +88,10 @@ class Mmu {
     return write_slow(address, sizeof(T), static_cast<u64>(value), seg, Privilege::kCurrent);
   }
 
-  /// For read-modify-write: a host pointer to `size` bytes (1 to 64) of RAM within one page that may be
-  /// written now, or nullptr if the access must go another way (MMIO, a page crossing) or faulted: then
-  /// `faulted` tells. A fault is reported as for a write, and breakpoints are matched. After writing, call
-  /// wrote().
+  /// For read-modify-write: a host pointer to `size` bytes (1 to 4096) of RAM within one page that may be
+  /// written now, or nullptr if the access must go another way (MMIO, a page crossing, more than 16 bytes
+  /// while accesses are watched) or faulted: then `faulted` tells. A fault is reported as for a write, and
+  /// breakpoints are matched. After writing, call wrote().
   u8* pointer_for_write(u64 address, unsigned size, x86::Seg seg, bool& faulted) {
     const TlbEntry& e = entry(address);
     faulted = false;
@@ -123,8 +122,7 @@ class Mmu {
   [[nodiscard]] bool probe(u64 address, unsigned size, Access access, x86::Seg seg = x86::Seg::kDs,
                            Privilege privilege = Privilege::kCurrent);
 
-  // --- Accesses at another privilege
-  // ------------------------------------------------------------------------------
+  // --- Accesses at another privilege ---
   [[nodiscard]] bool read_as(Privilege privilege, u64 address, unsigned size, u64& value,
                              x86::Seg seg = x86::Seg::kDs) {
     return read_slow(address, size, value, seg, privilege);
@@ -134,8 +132,7 @@ class Mmu {
     return write_slow(address, size, value, seg, privilege);
   }
 
-  // --- Instruction fetch
-  // ------------------------------------------------------------------------------------------
+  // --- Instruction fetch ---
   /// Where the instruction byte at linear address `address` stands. False: a fetch fault was recorded. `host`
   /// is nullptr if it is not RAM.
   struct FetchPage {
@@ -146,8 +143,7 @@ class Mmu {
   /// Fetch from memory-mapped I/O (ROM behind a device), one byte.
   u8 fetch_mmio_byte(GuestPhys a);
 
-  // --- TLB maintenance (SDM vol. 3A §4.10.4)
-  // ----------------------------------------------------------------------
+  // --- TLB maintenance (SDM vol. 3A §4.10.4) ---
   void flush_all();              ///< every entry, global ones too
   void flush_non_global();       ///< the current PCID's non-global entries (MOV to CR3 without NOFLUSH)
   void flush_page(u64 address);  ///< INVLPG: the current PCID's and global entries for the page

@@ -133,8 +133,7 @@ bool Mmu::translate_quietly(u64 address, GuestPhys& physical) {
   return true;
 }
 
-// --- Flushing
-// -------------------------------------------------------------------------------------------------------
+// --- Flushing ---
 
 // Drops the entries for the page of `address` that have one of the stamps. Whether that page may be a large
 // one.

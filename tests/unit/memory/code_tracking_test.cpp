@@ -67,9 +67,9 @@ TEST(CodeTracking, PagesAbove4GibHaveRecordsOfTheirOwn) {
 
 // One thread stores to a page as a vCPU's fast path does (store, then look at the chunks); the other decodes
 // it at the same time. Either the decoder saw the new byte, or the generation has moved on from the one it
-// remembered. Without the barrier in track_code() a store still in the store buffer is missed, which this
-// shows within some thousand rounds on two free processors: the record is in the storing processor's cache,
-// the stored line in the other's.
+// remembered. Without the barrier in track_code() a store still in the store buffer can be missed: the record
+// is in the storing processor's cache, the stored line in the other's. (Seeing that takes two free
+// processors; a busy machine passes either way.)
 TEST(CodeTracking, NoStoreInFlightIsMissed) {
   constexpr u64 kRounds = 4000;
   const auto ram = make(kRounds);

@@ -90,8 +90,7 @@ TEST_F(Space, WriteTellsTheCodeTracker) {
   EXPECT_NE(ram->track_code(GuestPhys(0x2000), 4), before);
 }
 
-// --- Loads and stores
-// -----------------------------------------------------------------------------------------------
+// --- Loads and stores ---
 
 TEST(GuestAccess, AnyAlignmentAndSize) {
   alignas(64) std::array<u8, 64> memory{};

@@ -94,8 +94,7 @@ TEST(LinearWrap, LongModeAddressesWrapAtTheTop) {
   EXPECT_EQ(m.peek<u16>(kOther), 0x4433);
 }
 
-// --- Canonical addresses
-// --------------------------------------------------------------------------------------------
+// --- Canonical addresses ---
 
 TEST(Canonical, DataFaultsAreGpOrSs) {
   Machine m;
@@ -125,8 +124,7 @@ TEST(Canonical, FetchIsGp) {
   expect_fault(m, m.mmu.fetch(0x800000000000, page), x86::kGp);
 }
 
-// --- Devices
-// --------------------------------------------------------------------------------------------------------
+// --- Devices ---
 
 struct Mmio : testing::Test {
   static constexpr u64 kDevice = 0xd0000000;
@@ -227,8 +225,7 @@ TEST_F(Mmio, TheXapicPageHidesRamAtItsAddress) {
   EXPECT_EQ(m.get<u32>(kPage + 0x30), 0u);
 }
 
-// --- Privileges
-// -----------------------------------------------------------------------------------------------------
+// --- Privileges ---
 
 TEST(PrivilegeOf, EachKindIsItsOwn) {
   Machine m;
@@ -256,8 +253,7 @@ TEST(PrivilegeOf, EachKindIsItsOwn) {
                     x86::pf::kPresent | x86::pf::kWrite);
 }
 
-// --- Alignment (SDM vol. 3A §6.15, #AC)
-// ------------------------------------------------------------------------------
+// --- Alignment (SDM vol. 3A §6.15, #AC) ---
 
 struct Alignment : testing::Test {
   Alignment() {
@@ -295,6 +291,13 @@ TEST_F(Alignment, WiderOperands) {
   bool faulted = false;
   m.mmu.pointer_for_write(kPage + 4, 8, x86::Seg::kDs, faulted);
   EXPECT_TRUE(faulted);
+}
+
+TEST_F(Alignment, PointersReportItEvenAcrossPages) {
+  bool faulted = false;
+  EXPECT_EQ(m.mmu.pointer_for_write(kEnd - 2, 4, x86::Seg::kDs, faulted), nullptr);
+  EXPECT_TRUE(faulted);
+  expect_fault(m, false, x86::kAc);
 }
 
 TEST_F(Alignment, NeedsAmAcAndCpl3) {

@@ -116,6 +116,15 @@ TEST_F(Breakpoints, TypedAccessesAndPointersMatch) {
   EXPECT_EQ(m.mmu.breakpoint_hits, 1u);
 }
 
+// What may be several elements of a string instruction goes one by one, to trap after the right one.
+TEST_F(Breakpoints, LongPointersAreRefusedWhileWatched) {
+  arm(0, kPage + 8, kOnAccess, kLen4);
+  bool faulted = true;
+  EXPECT_EQ(m.mmu.pointer_for_read(kPage + 0x100, 32, x86::Seg::kDs, faulted), nullptr);
+  EXPECT_FALSE(faulted);
+  EXPECT_EQ(m.mmu.breakpoint_hits, 0u);
+}
+
 TEST_F(Breakpoints, CrossingAccessMatchesOnTheSecondPage) {
   arm(0, kPage + kPageSize, kOnWrite, kLen1);
   EXPECT_EQ(hits_of_write(kPage + kPageSize - 1, 2), 1u);

@@ -243,8 +243,7 @@ TEST(TlbStamps, NoTwoLiveStampsAreEqual) {
   }
 }
 
-// --- The stamp of cached code addresses
-// -----------------------------------------------------------------------------
+// --- The stamp of cached code addresses ---
 
 struct CodeMapStamp : Tlb {
   CodeMapStamp() {
