@@ -214,8 +214,8 @@ ThunkSpec plan_thunk(const x86::Decoded& decoded, bool mode_64, MemoryUse& memor
   if (info.cpu_flags != nullptr) {
     const auto& flags = *info.cpu_flags;
     spec.flags_in = flags.tested != 0;
-    spec.flags_out = static_cast<u16>((flags.modified | flags.set_0 | flags.set_1 | flags.undefined) &
-                                      x86::rflags::kArithmetic);
+    // Those that set any arithmetic flag (comparisons, tests, string comparisons) set or clear all six.
+    if ((flags.modified | flags.set_0 | flags.set_1) != 0) spec.flags_out = x86::rflags::kArithmetic;
   }
   encode(decoded, fields, mode_64, spec);
   return spec;

@@ -10,6 +10,7 @@
 
 #include "cpu/interp/native/families.hpp"
 #include "cpu/interp/native/memory.hpp"
+#include "cpu/interp/native/x87.hpp"
 
 namespace vellum::interp::native {
 namespace {
@@ -110,8 +111,7 @@ Flow masked_bytes_mmx(Vcpu& v, const Insn& i) {
   std::copy_n(x.st((i.src - top) & 7), 8, mask.begin());
   std::copy_n(x.st((i.dst - top) & 7), 8, data.begin());
   if (!store_elements(v, i, data, mask, 8, 1)) return Flow::kFault;
-  std::rotate(x.st(0), x.st((8 - top) & 7), x.st(0) + 128);
-  x.fsw() = static_cast<u16>(x.fsw() & ~0x3800);
+  set_top(x, 0);
   x.ftw() = 0xff;
   return after_store(v);
 }

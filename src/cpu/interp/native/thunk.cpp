@@ -105,6 +105,13 @@ void emit(Assembler& as, const ThunkSpec& spec) {
   as.ret();
 }
 
+class AssertNoError final : public asmjit::ErrorHandler {
+ public:
+  void handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) override {
+    VELLUM_ASSERT(false, "assembling a thunk: {}", message);
+  }
+};
+
 }  // namespace
 
 std::size_t ThunkCache::Hash::operator()(const ThunkSpec& spec) const {
@@ -142,8 +149,10 @@ void ThunkCache::clear() {
 Thunk ThunkCache::get(const ThunkSpec& spec) {
   if (const auto it = thunks_.find(spec); it != thunks_.end()) return it->second;
   if (executable_ == nullptr) map();
+  AssertNoError on_error;
   asmjit::CodeHolder holder;
   holder.init(asmjit::Environment::host());
+  holder.setErrorHandler(&on_error);
   Assembler as(&holder);
   emit(as, spec);
   const auto& code = holder.sectionById(0)->buffer();

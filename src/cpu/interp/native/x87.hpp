@@ -11,6 +11,9 @@ namespace vellum::interp::native {
 /// The x87 state of FNINIT and of power-on (SDM vol. 1 §8.1, table 9-1).
 void initialize_x87(XsaveArea& x);
 
+/// Sets FSW.TOP. The registers stay where they physically are, so the state's ST order turns.
+void set_top(XsaveArea& x, unsigned top);
+
 /// Makes FSW.ES and B agree with the exception flags and masks, as the processor does when either is loaded.
 void recompute_pending(XsaveArea& x);
 

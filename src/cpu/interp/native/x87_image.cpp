@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/interp/native/x87.hpp"
@@ -44,7 +45,14 @@ T get(std::span<const u8> image, unsigned index) {
 
 }  // namespace
 
+void set_top(XsaveArea& x, unsigned top) {
+  const unsigned before = (x.fsw() >> 11) & 7u;
+  std::rotate(x.st(0), x.st((top - before) & 7), x.st(0) + 128);
+  x.fsw() = static_cast<u16>((x.fsw() & ~0x3800) | top << 11);
+}
+
 void initialize_x87(XsaveArea& x) {
+  set_top(x, 0);
   x.fcw() = 0x37f;
   x.fsw() = 0;
   x.ftw() = 0;
@@ -116,6 +124,7 @@ void write_environment(const XsaveArea& x, EnvironmentFormat format, std::span<u
 
 void read_environment(XsaveArea& x, EnvironmentFormat format, std::span<const u8> image) {
   u16 tags;
+  set_top(x, get<u16>(image, format.wide ? 2 : 1) >> 11 & 7);
   if (format.wide) {
     x.fcw() = static_cast<u16>(get<u32>(image, 0));
     x.fsw() = static_cast<u16>(get<u32>(image, 1));
