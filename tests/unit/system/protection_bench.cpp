@@ -81,6 +81,7 @@ void Bench::load_all(u16 code, u16 data, u64 stack) {
   load(Seg::kCs, code);
   for (const Seg s : {Seg::kSs, Seg::kDs, Seg::kEs, Seg::kFs, Seg::kGs}) load(s, data);
   v.state.cpl = code & 3;
+  v.state.rflags &= ~(flag::kVm | flag::kIopl);
   rsp() = stack;
 }
 
