@@ -28,6 +28,7 @@ bool RunControl::check_in(std::span<Hazards* const> own) {
     changed_.notify_all();
     changed_.wait(lock, [this] { return !paused_ || outcome_; });
     --parked_;
+    changed_.notify_all();
   }
   return !outcome_;
 }
