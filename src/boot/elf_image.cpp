@@ -64,7 +64,7 @@ std::optional<u64> find_pvh_note(std::span<const u8> notes, u64 alignment) {
     const auto name = slice(notes, name_at, note->name_size);
     const auto description = slice(notes, description_at, note->description_size);
     if (!name || !description) return std::nullopt;
-    if (note->type == kXenPhys32Entry && std::ranges::equal(*name, std::string_view("Xen\0", 4))) {
+    if (note->type == kXenPhys32Entry && std::ranges::equal(*name, bytes_of(std::string_view("Xen\0", 4)))) {
       if (description->size() == 8) return read_at<u64>(*description, 0);
       if (const auto entry = read_at<u32>(*description, 0)) return *entry;
     }

@@ -13,7 +13,7 @@ constexpr std::string_view kAdvice =
 
 bool has_text_at(std::span<const u8> file, u64 offset, std::string_view text) {
   const auto part = slice(file, offset, text.size());
-  return part && std::ranges::equal(*part, text);
+  return part && std::ranges::equal(*part, bytes_of(text));
 }
 
 // Linux's Image header of arm64 and RISC-V has its magic here (Documentation/arch/arm64/booting.rst).

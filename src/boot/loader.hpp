@@ -28,11 +28,12 @@ Result<Protocol> parse_protocol(std::string_view name);
 using LoadProgress = std::function<void(std::string_view what, u64 done, u64 total)>;
 
 struct BootRequest {
-  std::string kernel;                ///< path
-  std::vector<std::string> initrds;  ///< paths. Linux, PVH: joined to one initrd; multiboot: one module each
-  std::string command_line;
+  std::string kernel{};  ///< path
+  std::vector<std::string>
+      initrds{};  ///< paths. Linux, PVH: joined to one initrd; multiboot: one module each
+  std::string command_line{};
   Protocol protocol = Protocol::kAuto;
-  FirmwareConfig firmware;
+  FirmwareConfig firmware{};
 };
 
 struct BootPlan {
