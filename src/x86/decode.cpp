@@ -36,6 +36,21 @@ const Decoders& decoders() {
   return instance;
 }
 
+// Zydis 4.0 takes SIB base 101b with mod 00 for R13D when REX.B and a 32-bit address size meet; it means no
+// base and a 32-bit displacement (SDM vol. 2A table 2-3, note), whatever REX.B says.
+void mend_sib_without_base(Decoded& out) {
+  const auto& raw = out.info.raw;
+  if (raw.sib.offset == 0 || raw.modrm.mod != 0 || raw.sib.base != 5) return;
+  for (unsigned n = 0; n < out.info.operand_count; ++n) {
+    auto& operand = out.operands[n];
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
+      continue;
+    operand.mem.base = ZYDIS_REGISTER_NONE;
+    operand.mem.disp.has_displacement = ZYAN_TRUE;
+    operand.mem.disp.value = raw.disp.value;
+  }
+}
+
 }  // namespace
 
 DecodeStatus decode(CodeMode mode, std::span<const u8> bytes, Decoded& out) {
@@ -44,6 +59,7 @@ DecodeStatus decode(CodeMode mode, std::span<const u8> bytes, Decoded& out) {
                                              window.size(), &out.info, out.operands.data());
   if (ZYAN_SUCCESS(status)) {
     std::copy_n(window.begin(), out.info.length, out.bytes.begin());
+    mend_sib_without_base(out);
     return DecodeStatus::kOk;
   }
   if (status == ZYDIS_STATUS_NO_MORE_DATA)

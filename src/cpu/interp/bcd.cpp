@@ -114,8 +114,12 @@ Flow arpl_op(Vcpu& v, const Insn& i) {
   };
   Flow flow = Flow::kNext;
   if (i.aux != 0) {
-    flow = modify<u16>(v, i, adjust);
-    if (flow == Flow::kFault) return flow;
+    u16 selector;  // read first: memory is written only if the RPL rises
+    if (!load<u16>(v, i, selector)) return Flow::kFault;
+    if (adjust(selector) != selector) {
+      flow = modify<u16>(v, i, adjust);
+      if (flow == Flow::kFault) return flow;
+    }
   } else {
     reg<u16>(v, i.dst) = adjust(reg<u16>(v, i.dst));
   }

@@ -122,6 +122,14 @@ Flow out_op(Vcpu& v, const Insn& i) {
   return Flow::kEndUnit;
 }
 
+template <class T>
+Flow exchange_registers(Vcpu& v, const Insn& i) {
+  const T a = reg<T>(v, i.dst);
+  write_reg<T>(v, i.dst, reg<T>(v, i.src));
+  write_reg<T>(v, i.src, a);
+  return Flow::kNext;
+}
+
 // A guest that spins waits for another vCPU, whose thread may be waiting for this host CPU.
 Flow pause_op(Vcpu& v, const Insn&) {
   if (!v.clock.is_virtual() && (++v.pauses & 31) == 0) ::sched_yield();
@@ -196,7 +204,14 @@ void port(const Binding& b, Insn& out) {
                          : (in ? &in_op<u32> : &out_op<u32>);
 }
 
-void pause(const Binding&, Insn& out) {
+void pause(const Binding& b, Insn& out) {
+  // F3 REX.B 90 is XCHG r8, rAX as 90 is without F3: the decoder calls it PAUSE, processors do not.
+  if (b.decoded.info.raw.rex.B != 0) {
+    out.dst = gpr_offset(x86::kRax);
+    out.src = gpr_offset(x86::kR8);
+    for_word_size(b.operand_bytes(), [&](auto t) { out.run = &exchange_registers<decltype(t)>; });
+    return;
+  }
   out.run = &pause_op;
 }
 

@@ -84,10 +84,12 @@ void host_stos(u8* to, T value, u64 count) {
 }
 
 // Each operation: one(): one iteration, false on a fault. bulk(): runs as many of `count` iterations as go at
-// once and says how many, 0 if none do. kCompares: whether REPE and REPNE look at ZF.
+// once and says how many, 0 if none do. kCompares: whether REPE and REPNE look at ZF. kPort: the width of its
+// port accesses, 0 if it has none.
 template <class T>
 struct Movs {
   static constexpr bool kCompares = false;
+  static constexpr unsigned kPort = 0;
   static bool one(Vcpu& v, const Insn& i) {
     u64 from, to;
     T value;
@@ -122,6 +124,7 @@ struct Movs {
 template <class T>
 struct Stos {
   static constexpr bool kCompares = false;
+  static constexpr unsigned kPort = 0;
   static bool one(Vcpu& v, const Insn& i) {
     u64 to;
     if (!target_address(v, i, sizeof(T), Access::kWrite, to) ||
@@ -148,6 +151,7 @@ struct Stos {
 template <class T>
 struct Lods {
   static constexpr bool kCompares = false;
+  static constexpr unsigned kPort = 0;
   static bool one(Vcpu& v, const Insn& i) {
     u64 from;
     T value;
@@ -162,6 +166,7 @@ struct Lods {
 template <class T>
 struct Scas {
   static constexpr bool kCompares = true;
+  static constexpr unsigned kPort = 0;
   static bool one(Vcpu& v, const Insn& i) {
     u64 to;
     T value;
@@ -177,6 +182,7 @@ struct Scas {
 template <class T>
 struct Cmps {
   static constexpr bool kCompares = true;
+  static constexpr unsigned kPort = 0;
   static bool one(Vcpu& v, const Insn& i) {
     u64 from, to;
     T a, b;
@@ -195,6 +201,7 @@ struct Cmps {
 template <class T>
 struct Ins {
   static constexpr bool kCompares = false;
+  static constexpr unsigned kPort = sizeof(T);
   static bool one(Vcpu& v, const Insn& i) {
     const auto port = static_cast<u16>(v.state.gpr[x86::kRdx]);
     u64 to;
@@ -212,6 +219,7 @@ struct Ins {
 template <class T>
 struct Outs {
   static constexpr bool kCompares = false;
+  static constexpr unsigned kPort = sizeof(T);
   static bool one(Vcpu& v, const Insn& i) {
     const auto port = static_cast<u16>(v.state.gpr[x86::kRdx]);
     u64 from;
@@ -233,6 +241,10 @@ Flow once(Vcpu& v, const Insn& i) {
 
 template <class Op>
 Flow repeated(Vcpu& v, const Insn& i) {
+  // Processors check the port even when the count is 0.
+  if constexpr (Op::kPort != 0) {
+    if (!check_io_permission(v, static_cast<u16>(v.state.gpr[x86::kRdx]), Op::kPort)) return Flow::kFault;
+  }
   u64 count = masked(i, v.state.gpr[x86::kRcx]);
   const bool bulk_allowed = !i.legacy && i.address_shift == 0 && (v.state.rflags & x86::rflags::kDf) == 0;
   u64 batch = kBatch;

@@ -1,0 +1,144 @@
+#include "compare.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "x86/exception.hpp"
+
+namespace vellum::differential {
+namespace {
+
+using namespace x86::rflags;
+
+// NT and ID are not: a signal frame does not restore them, so the host keeps what an earlier case left.
+constexpr u64 kComparedFlags = kArithmetic | kDf | kAc;
+
+std::string hex(u64 value) {
+  return fmt::format("{:016x}", value);
+}
+std::string hex_bytes(const u8* bytes, unsigned n) {
+  std::string text;
+  for (unsigned i = n; i-- > 0;) text += fmt::format("{:02x}", bytes[i]);
+  return text;
+}
+std::string fault_text(const Outcome& o) {
+  if (o.vector == kNoFault) return "none";
+  std::string text = x86::vector_name(o.vector);
+  if (x86::vector_has_error_code(o.vector)) text += fmt::format("({:#x})", o.error_code);
+  if (o.vector == x86::kPf) text += fmt::format(" at {:#x}", o.cr2);
+  return text;
+}
+
+constexpr const char* kNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                  "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+
+}  // namespace
+
+x86::DecodeStatus decode_case(const Case& c, x86::Decoded& decoded) {
+  return x86::decode(c.compat ? x86::CodeMode::kProtected32 : x86::CodeMode::kLong64,
+                     std::span(c.code).first(x86::kMaxInstructionLength), decoded);
+}
+
+std::vector<Difference> compare(const Case& c, const Outcome& native, const Outcome& engine) {
+  std::vector<Difference> out;
+  const auto add = [&](std::string what, std::string n, std::string e) {
+    out.push_back({std::move(what), std::move(n), std::move(e)});
+  };
+  x86::Decoded decoded;
+  u64 undefined_flags = 0;
+  if (decode_case(c, decoded) == x86::DecodeStatus::kOk && decoded.info.cpu_flags != nullptr)
+    undefined_flags = decoded.info.cpu_flags->undefined;
+
+  // Linux tells user mode that every page of its own half is present, so as not to give its layout away.
+  Outcome hidden = engine;
+  if (engine.vector == x86::kPf && engine.cr2 >= 0x7fff'ffff'f000) hidden.error_code |= x86::pf::kPresent;
+  if (fault_text(native) != fault_text(hidden)) add("fault", fault_text(native), fault_text(engine));
+  const u64 width = c.compat ? 0xffffffff : ~u64{0};
+  if (((native.out.rip ^ engine.out.rip) & width) != 0) add("rip", hex(native.out.rip), hex(engine.out.rip));
+  for (unsigned r = 0; r < (c.compat ? 8u : 16u); ++r) {
+    if (((native.out.gpr[r] ^ engine.out.gpr[r]) & width) != 0)
+      add(kNames[r], hex(native.out.gpr[r]), hex(engine.out.gpr[r]));
+  }
+  if (((native.out.rflags ^ engine.out.rflags) & kComparedFlags & ~undefined_flags) != 0)
+    add("rflags", hex(native.out.rflags & kComparedFlags), hex(engine.out.rflags & kComparedFlags));
+
+  auto& n = const_cast<XsaveArea&>(native.out.fp);
+  auto& e = const_cast<XsaveArea&>(engine.out.fp);
+  if (n.mxcsr() != e.mxcsr()) add("mxcsr", hex(n.mxcsr()), hex(e.mxcsr()));
+  for (unsigned r = 0; r < (c.compat ? 8u : 16u); ++r) {
+    if (std::memcmp(n.xmm(r), e.xmm(r), 16) != 0)
+      add(fmt::format("xmm{}", r), hex_bytes(n.xmm(r), 16), hex_bytes(e.xmm(r), 16));
+    if (std::memcmp(n.ymm_hi(r), e.ymm_hi(r), 16) != 0)
+      add(fmt::format("ymm{} high", r), hex_bytes(n.ymm_hi(r), 16), hex_bytes(e.ymm_hi(r), 16));
+  }
+  if (n.fcw() != e.fcw()) add("fcw", hex(n.fcw()), hex(e.fcw()));
+  if (n.fsw() != e.fsw()) add("fsw", hex(n.fsw()), hex(e.fsw()));
+  if (n.ftw() != e.ftw()) add("ftw", hex(n.ftw()), hex(e.ftw()));
+  for (unsigned r = 0; r < 8; ++r) {
+    if (std::memcmp(n.st(r), e.st(r), 10) != 0)
+      add(fmt::format("st{}", r), hex_bytes(n.st(r), 10), hex_bytes(e.st(r), 10));
+  }
+  if (native.data != engine.data) {
+    for (unsigned i = 0; i < kWritableBytes; ++i) {
+      if (native.data[i] == engine.data[i]) continue;
+      const unsigned at = i & ~7u;
+      add(fmt::format("memory {:#x}", kReadWrite + at), hex_bytes(native.data.data() + at, 8),
+          hex_bytes(engine.data.data() + at, 8));
+      break;
+    }
+  }
+  return out;
+}
+
+bool known_difference(const Case& c, const Outcome& native, const Outcome& engine) {
+  x86::Decoded d;
+  if (decode_case(c, d) != x86::DecodeStatus::kOk) return false;
+  // A near branch to a non-canonical address: #GP at the branch (SDM), or at its target (AMD).
+  if (!c.compat && d.info.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && engine.vector == x86::kGp)
+    return true;
+  // The order of #AC and #PF of one access is the implementation's (SDM vol. 3A table 6-2 ranks them
+  // together).
+  if (native.vector == x86::kAc && engine.vector == x86::kPf) return true;
+  // An access that runs over the end of the address space (4 GiB, or the canonical half): the processor may
+  // meet the first page's fault before the wrap.
+  if (native.vector == x86::kPf && (engine.vector == x86::kGp || engine.vector == x86::kSs)) {
+    const u64 end = c.compat ? u64{1} << 32 : u64{1} << 47;
+    if (native.cr2 < end && end - native.cr2 < 1024) return true;
+  }
+  // Unaligned operands of more than 8 bytes and ENTER's final stack pointer under EFLAGS.AC: #AC, #GP or
+  // nothing is left to the implementation (SDM vol. 3A §6.15, #AC).
+  if ((native.vector == x86::kAc || engine.vector == x86::kAc) &&
+      (d.info.mnemonic == ZYDIS_MNEMONIC_ENTER || d.info.meta.isa_ext != ZYDIS_ISA_EXT_BASE))
+    return true;
+  // A gather that faults midway: whether the mask's untouched elements have already become all ones or zeros
+  // is left open.
+  if (d.info.meta.category == ZYDIS_CATEGORY_AVX2GATHER && engine.vector == native.vector &&
+      native.vector != kNoFault)
+    return true;
+  // An image of many words (FXSAVE, FNSTENV …): which of its words is reported as faulting is the
+  // implementation's.
+  if (native.vector == x86::kPf && engine.vector == x86::kPf && native.cr2 - engine.cr2 < 512 &&
+      d.operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY && d.operands[0].size > 128)
+    return true;
+  return false;
+}
+
+std::string report(const Case& c, const std::vector<Difference>& differences) {
+  x86::Decoded decoded;
+  const bool known = decode_case(c, decoded) == x86::DecodeStatus::kOk;
+  std::string text = c.compat ? "compatibility mode: " : "64-bit mode: ";
+  for (unsigned i = 0; i < c.length; ++i) text += fmt::format("{:02x} ", c.code[i]);
+  text += fmt::format(" {}\n", known ? x86::format_instruction(decoded, c.in.rip) : "(does not decode)");
+  auto& fp = const_cast<XsaveArea&>(c.in.fp);
+  for (unsigned r = 0; r < 16; ++r)
+    text += fmt::format("  {:>3} {:016x}{}", kNames[r], c.in.gpr[r], r % 4 == 3 ? "\n" : "");
+  text += fmt::format("  rip {:016x}  rflags {:08x}  mxcsr {:04x}  fcw {:04x}  fsw {:04x}  ftw {:02x}\n",
+                      c.in.rip, c.in.rflags, fp.mxcsr(), fp.fcw(), fp.fsw(), fp.ftw());
+  text += fmt::format("  {:<20} {:<34} {}\n", "differs", "processor", "engine");
+  for (const Difference& d : differences)
+    text += fmt::format("  {:<20} {:<34} {}\n", d.what, d.native, d.engine);
+  return text;
+}
+
+}  // namespace vellum::differential

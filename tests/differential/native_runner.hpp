@@ -1,0 +1,36 @@
+// Runs cases on the host CPU itself, in a child process that holds nothing but the address space of case.hpp.
+//
+// The child lives in its signal handler: it puts the next case's state into the signal frame, with TF set,
+// and returns; the processor runs one instruction and traps (or faults) back into the handler, which reads
+// the outcome from the new frame. A seccomp filter ends the child on any other system call than those this
+// takes.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "base/fd.hpp"
+#include "case.hpp"
+
+namespace vellum::differential {
+
+class NativeRunner {
+ public:
+  static constexpr unsigned kBatch = 256;
+
+  static Result<std::unique_ptr<NativeRunner>> create();
+  ~NativeRunner();
+
+  /// Runs up to kBatch cases; outcomes in the same order. An error if the child died.
+  Result<> run(std::span<const Case> cases, std::span<Outcome> outcomes);
+
+ private:
+  friend struct ChildAccess;
+  struct Shared;
+  NativeRunner() = default;
+  Mapping mapping_;
+  Shared* shared_ = nullptr;
+  int child_ = -1;
+};
+
+}  // namespace vellum::differential
