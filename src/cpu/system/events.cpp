@@ -29,7 +29,8 @@ void record(Vcpu& v, const Exception& e) {
 
 std::string describe(const Exception& e) {
   if (e.kind == EventKind::kSoftwareInterrupt) return fmt::format("INT {:#x}", e.vector);
-  if (e.kind == EventKind::kInterrupt && e.vector != x86::kNmi) return fmt::format("interrupt {:#x}", e.vector);
+  if (e.kind == EventKind::kInterrupt && e.vector != x86::kNmi)
+    return fmt::format("interrupt {:#x}", e.vector);
   const std::string name = x86::vector_name(e.vector);
   if (e.vector == x86::kPf) return fmt::format("{}({:#x}, address {:#x})", name, e.error_code, e.address);
   return e.has_error_code ? fmt::format("{}({:#x})", name, e.error_code) : name;
@@ -39,31 +40,6 @@ std::optional<std::string> shut_down(Vcpu& v, const std::string& chain) {
   v.state.activity = Activity::kShutdown;
   return fmt::format("triple fault: {}; at {:04x}:{:x}, CR2 {:#x}", chain, v.state.segment(Seg::kCs).selector,
                      v.state.rip, v.state.cr2);
-}
-
-std::optional<std::string> deliver_chain(Vcpu& v, const Exception& event) {
-  Exception current = event;
-  std::string chain;
-  for (unsigned attempt = 0; attempt < kMaxChain; ++attempt) {
-    record(v, current);
-    if (try_deliver(v, current)) return std::nullopt;
-    const Exception met = v.fault;
-    chain += fmt::format("{}{}", chain.empty() ? "" : ", ", describe(current));
-    switch (combine(current, met)) {
-      case Combination::kSerial:
-        current = met;
-        break;
-      case Combination::kDoubleFault:
-        chain += fmt::format(", {}", describe(met));
-        record(v, met);
-        current = {.vector = x86::kDf, .has_error_code = true};
-        break;
-      case Combination::kShutdown:
-        record(v, met);
-        return shut_down(v, fmt::format("{}, {}", chain, describe(met)));
-    }
-  }
-  return shut_down(v, chain);
 }
 
 bool nmi_pending(const Vcpu& v) {
@@ -89,14 +65,28 @@ void resume_from_reset(Vcpu& v) {
 }  // namespace
 
 std::optional<std::string> deliver_event(Vcpu& v, const Exception& event) {
-  auto shutdown = deliver_chain(v, event);
-  // A task gate to a TSS with the T flag: the debug trap comes before the handler's first instruction.
-  constexpr u32 kBt = static_cast<u32>(x86::dr6::kBt);
-  if (!shutdown && (v.mmu.breakpoint_hits & kBt) != 0) {
-    v.mmu.breakpoint_hits &= ~kBt;
-    shutdown = deliver_chain(v, {.vector = x86::kDb, .kind = EventKind::kTrap, .address = kBt});
+  Exception current = event;
+  std::string chain;
+  for (unsigned attempt = 0; attempt < kMaxChain; ++attempt) {
+    record(v, current);
+    if (try_deliver(v, current)) return std::nullopt;
+    const Exception met = v.fault;
+    chain += fmt::format("{}{}", chain.empty() ? "" : ", ", describe(current));
+    switch (combine(current, met)) {
+      case Combination::kSerial:
+        current = met;
+        break;
+      case Combination::kDoubleFault:
+        chain += fmt::format(", {}", describe(met));
+        record(v, met);
+        current = {.vector = x86::kDf, .has_error_code = true};
+        break;
+      case Combination::kShutdown:
+        record(v, met);
+        return shut_down(v, fmt::format("{}, {}", chain, describe(met)));
+    }
   }
-  return shutdown;
+  return shut_down(v, chain);
 }
 
 std::optional<std::string> deliver_pending(Vcpu& v) {

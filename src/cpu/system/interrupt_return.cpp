@@ -95,13 +95,7 @@ bool return_to_v86(Vcpu& v, const ReturnFrame& f) {
   v.state.cpl = 3;
   v.state.rflags = (f.flags & flag::kAll) | flag::kFixed1;
   v.mmu.update_context();
-  // A virtual interrupt that is pending and no longer masked faults before the first instruction (vol. 3A
-  // §20.3.2).
-  constexpr u64 kVirtualInterrupt = flag::kVif | flag::kVip;
-  const bool vme = (v.state.cr4 & x86::cr4::kVme) != 0;
-  if (vme && iopl(v) < 3 && (v.state.rflags & kVirtualInterrupt) == kVirtualInterrupt)
-    return raise_at_target(v, x86::kGp, 0);
-  return true;
+  return check_virtual_interrupt(v);
 }
 
 /// NT is set: back to the task whose TSS the current one links to (vol. 3A §7.4).
@@ -135,7 +129,7 @@ bool protected_return(Vcpu& v, const ReturnFrame& f, unsigned size) {
   if (pops_stack) commit_stack(v, ss, sp);
   if (outward) drop_privileged_segments(v);
   v.mmu.update_context();
-  return true;
+  return check_virtual_interrupt(v);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@ namespace vellum::protection {
 
 using x86::Seg;
 using x86::Segment;
+namespace flag = x86::rflags;
 
 bool check_code_size(Vcpu& v, const Segment& cs) {
   if (v.state.long_mode_active() && cs.long_mode() && cs.big()) return v.raise_gp(error_of(cs.selector));
@@ -106,12 +107,19 @@ void drop_privileged_segments(Vcpu& v) {
   }
 }
 
-bool raise_at_target(Vcpu& v, u8 vector, u32 error_code) {
-  v.state.rflags |= x86::rflags::kRf;
-  return v.raise({.vector = vector,
-                  .kind = x86::EventKind::kTrap,
-                  .has_error_code = x86::vector_has_error_code(vector),
-                  .error_code = error_code});
+bool attribute_to_target(Vcpu& v) {
+  v.state.rflags |= flag::kRf;
+  v.fault.kind = x86::EventKind::kTrap;
+  return false;
+}
+
+bool check_virtual_interrupt(Vcpu& v) {
+  constexpr u64 kPending = flag::kVif | flag::kVip;
+  const VcpuState& s = v.state;
+  if ((s.rflags & kPending) != kPending || s.cpl != 3 || (s.rflags & flag::kIopl) == flag::kIopl) return true;
+  if ((s.cr4 & (s.virtual_8086() ? x86::cr4::kVme : x86::cr4::kPvi)) == 0) return true;
+  (void)v.raise_gp(0);
+  return attribute_to_target(v);
 }
 
 }  // namespace vellum::protection

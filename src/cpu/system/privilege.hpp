@@ -51,9 +51,14 @@ void commit_stack(Vcpu& v, const x86::Segment& ss, u64 sp);
 /// IRET).
 void drop_privileged_segments(Vcpu& v);
 
-/// Records a fault that belongs to the first instruction of where a transfer went, the transfer itself being
+/// Makes the recorded fault one of the first instruction of where a transfer went, the transfer itself being
 /// complete: RIP already is the address to push. Told to engines by EventKind::kTrap; RF is set as for any
-/// fault.
-[[nodiscard]] bool raise_at_target(Vcpu& v, u8 vector, u32 error_code);
+/// fault. Returns false.
+[[nodiscard]] bool attribute_to_target(Vcpu& v);
+
+/// A virtual interrupt that is pending and no longer masked (VIP and VIF) faults before the next instruction
+/// of a program under the virtual mode extensions (vol. 3A §20.3.2, §20.4): to be asked after loading such
+/// flags. #GP(0) at the target.
+[[nodiscard]] bool check_virtual_interrupt(Vcpu& v);
 
 }  // namespace vellum::protection

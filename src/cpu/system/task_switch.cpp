@@ -173,11 +173,11 @@ bool task_switch(Vcpu& v, u16 selector, TaskSwitch cause, bool has_error_code, u
   v.mmu.update_context();
   if (!finish_switch(v, task, has_error_code, error_code)) {
     v.mmu.update_context();
-    v.fault.kind = x86::EventKind::kTrap;
-    v.state.rflags |= flag::kRf;
-    return false;
+    return attribute_to_target(v);
   }
-  if (task.trap) v.mmu.breakpoint_hits |= static_cast<u32>(x86::dr6::kBt);
+  if (!check_virtual_interrupt(v)) return false;
+  if (task.trap)
+    return v.raise({.vector = x86::kDb, .kind = x86::EventKind::kTrap, .address = x86::dr6::kBt});
   return true;
 }
 

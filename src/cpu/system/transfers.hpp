@@ -3,10 +3,9 @@
 //
 // On entry v.state.rip is the address of the *next* instruction; on success it is the target. On a fault the engine
 // puts RIP back to the instruction, except when `fault.kind` is EventKind::kTrap: then the transfer itself is complete,
-// the fault belongs to its target (a task whose segments don't load, a virtual-8086 program with a virtual interrupt
-// pending), and RIP already is what the handler must see.
+// the exception belongs to its target (a task whose segments don't load or whose TSS has the T flag, a program with a
+// virtual interrupt pending), and RIP already is what the handler must see.
 //
-// A task switch to a TSS with the T flag sets DR6.BT in Mmu::breakpoint_hits, for the #DB trap after the instruction.
 // IRET loads RF: an engine that clears RF after each instruction leaves it alone after this one.
 #pragma once
 

@@ -188,5 +188,18 @@ TEST_F(Virtual8086, EntryWithAPendingVirtualInterruptFaultsThere) {
   EXPECT_EQ(b.v.state.rip, 0x1234u);
 }
 
+TEST_F(Virtual8086, ReturnWithAPendingProtectedModeVirtualInterruptFaultsThere) {
+  b.enter_protected(0);
+  const auto return_outward = [&] {
+    b.enter_protected(0);
+    b.put_on_stack(4, {0x1000, kCode3 | 3, flag::kVif | flag::kVip, Bench::kStack3, kData3 | 3});
+    return iret(4);
+  };
+  EXPECT_EQ(return_outward(), "ok");
+  b.v.state.cr4 |= x86::cr4::kPvi;
+  EXPECT_EQ(return_outward(), "#GP(0x0) at target");
+  EXPECT_EQ(b.v.state.cpl, 3);
+}
+
 }  // namespace
 }  // namespace vellum::test
