@@ -13,6 +13,10 @@ void ApicBus::attach(LocalApic& apic) {
   apics_.insert(at, &apic);
 }
 
+void ApicBus::attach(EoiListener& listener) {
+  if (std::ranges::find(listeners_, &listener) == listeners_.end()) listeners_.push_back(&listener);
+}
+
 bool ApicBus::post(const ApicMessage& message) {
   if (message.mode == DeliveryMode::kLowestPriority) return post_lowest_priority(message);
   if (!message.logical && !message.broadcast()) {

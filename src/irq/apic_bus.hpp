@@ -29,7 +29,8 @@ class ApicBus final : public MsiSink {
   ApicBus& operator=(const ApicBus&) = delete;
 
   void attach(LocalApic& apic);
-  void attach(EoiListener& listener) { listeners_.push_back(&listener); }
+  /// An I/O APIC attaches itself; once more does nothing.
+  void attach(EoiListener& listener);
 
   /// Delivers to the destination. Returns whether some local APIC accepted it.
   bool post(const ApicMessage& message);

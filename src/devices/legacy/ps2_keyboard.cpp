@@ -38,7 +38,8 @@ std::optional<u8> Ps2Keyboard::next() {
 }
 
 bool Ps2Keyboard::type(u8 scan_code) {
-  return scanning && put(scan_code);
+  constexpr std::size_t kRoomForAnswers = 6;
+  return scanning && count + kRoomForAnswers < kBufferSize && put(scan_code);
 }
 
 void Ps2Keyboard::set_defaults() {
@@ -74,10 +75,9 @@ bool Ps2Keyboard::receive_parameter(u8 byte) {
 }
 
 void Ps2Keyboard::receive(u8 byte) {
-  if (byte != kResendLast) {  // a command empties the buffer of key strokes not yet sent
-    count = 0;
-  }
   if (receive_parameter(byte)) return;
+  // These begin afresh: key strokes not yet sent are forgotten.
+  if ((byte >= kEnable && byte <= kDefaults) || byte == kReset) count = 0;
   switch (byte) {
     case kEcho:
       put(kEchoAnswer);
