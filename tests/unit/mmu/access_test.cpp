@@ -86,6 +86,12 @@ TEST(LinearWrap, LegacyAddressesWrapAt4Gib) {
   EXPECT_EQ(m.peek<u16>(kOther), 0x4433);
 }
 
+TEST(LinearWrap, LegacyFaultsAfterTheWrapAreAtZero) {
+  Machine m(Mode::k32Bit);
+  m.map(0xfffff000, kFrame);
+  expect_page_fault(m, m.mmu.write<u32>(0xfffffffe, 1), 0, x86::pf::kWrite);
+}
+
 TEST(LinearWrap, LongModeAddressesWrapAtTheTop) {
   Machine m;
   m.map(0xfffffffffffff000, kFrame);

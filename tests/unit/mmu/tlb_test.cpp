@@ -115,15 +115,16 @@ TEST_F(Tlb, InvpcidOfOnePageSparesOtherPcidsAndGlobalEntries) {
 }
 
 TEST_F(Tlb, AllNonGlobalDropsEveryPcid) {
-  for (const u16 pcid : {1, 2}) {
+  for (const u16 pcid : {1, 2}) {  // each a page of its own, so that neither takes the other's slot
     m.mmu.switch_address_space(pcid);
-    EXPECT_EQ(value(), 0xau);
+    m.map(kPage + pcid * kPageSize, kFrameA);
+    EXPECT_EQ(m.get<u64>(kPage + pcid * kPageSize), 0xau);
+    m.map(kPage + pcid * kPageSize, kFrameB);
   }
-  remap();
   m.mmu.flush_all_non_global();
-  EXPECT_EQ(value(), 0xbu);
+  EXPECT_EQ(m.get<u64>(kPage + 2 * kPageSize), 0xbu);
   m.mmu.switch_address_space(1);
-  EXPECT_EQ(value(), 0xbu);
+  EXPECT_EQ(m.get<u64>(kPage + 1 * kPageSize), 0xbu);
 }
 
 TEST_F(Tlb, RightsGrantedInMemoryCountWithoutAFlush) {
