@@ -5,7 +5,7 @@
 namespace vellum::test {
 namespace {
 
-constexpr u64 kRamSize = u64{4} << 20;
+constexpr u64 kRamSize = u64{8} << 20;
 constexpr u64 kTables = 0x10000;
 constexpr u64 kFrames = 0x100000;
 constexpr u64 kPresent = 1, kWritable = 2, kUser = 4;
@@ -59,6 +59,7 @@ void NativeBench::enter_long_mode() {
   for (auto& segment : s.seg) segment = flat(false, false, true, 0);
   s.segment(Seg::kCs) = flat(true, true, false, 0);
   s.xsave.fcw() = 0x37f;
+  s.xsave.ftw() = 0;
   s.xsave.mxcsr() = 0x1f80;
   s.rflags = rflags::kFixed1;
   mode = CodeMode::kLong64;

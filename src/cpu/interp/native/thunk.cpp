@@ -77,6 +77,20 @@ void store_flags(Assembler& as, const ThunkSpec& spec) {
   as.mov(flags_at(), a::rdx);
 }
 
+// Leaves the host an empty x87 stack, the default control word and nothing pending. EMMS and FLDCW are ten
+// times as fast as FNINIT, but would take a pending exception.
+void release_x87(Assembler& as) {
+  const asmjit::Label pending = as.newLabel();
+  as.test(a::byte_ptr(kState, static_cast<i32>(kXsave + 2)), 0x80);  // FSW.ES
+  as.jnz(pending);
+  as.emms();
+  as.mov(a::word_ptr(a::rsp, -8), 0x37f);
+  as.fldcw(a::word_ptr(a::rsp, -8));
+  as.ret();
+  as.bind(pending);
+  as.fninit();
+}
+
 void emit(Assembler& as, const ThunkSpec& spec) {
   const a::Mem image = state_at(kXsave);
   if (spec.whole_x87) {
@@ -95,13 +109,12 @@ void emit(Assembler& as, const ThunkSpec& spec) {
   // Nothing from here on changes a flag before store_flags() has read them.
   if (spec.store_named) as.mov(gpr_at(spec.named_gpr), a::rax);
   each_bit(spec.store_gpr, [&](unsigned n) { as.mov(gpr_at(n), a::gpq(n)); });
+  if (!spec.whole_x87) store_vectors(as, spec);
+  if (spec.flags_out != 0) store_flags(as, spec);
   if (spec.whole_x87) {
     as.fxsave64(image);
-    as.fninit();  // the host's code finds an empty stack and no pending exception
-  } else {
-    store_vectors(as, spec);
+    release_x87(as);
   }
-  if (spec.flags_out != 0) store_flags(as, spec);
   as.ret();
 }
 
