@@ -48,10 +48,9 @@ std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt) {
   // IAPC_BOOT_ARCH: ISA devices and an 8042 are there, a VGA is not.
   constexpr u16 kLegacyDevices = 1 << 0, k8042 = 1 << 1, kNoVga = 1 << 2;
   // Flags. A clear PWR_BUTTON means the fixed-feature power button in PM1; there is no sleep button and no
-  // RTC wake. The PM timer counts in 24 bits as far as the guest is told, which a 32-bit counter satisfies,
-  // too.
+  // RTC wake. The PM timer has 32 bits.
   constexpr u32 kWbinvd = 1 << 0, kC1 = 1 << 2, kNoSleepButton = 1 << 5, kNoFixedRtc = 1 << 6,
-                kResetRegister = 1 << 10;
+                kTimer32 = 1 << 8, kResetRegister = 1 << 10;
 
   TableBuilder t = begin("FACP", kRevision);
   t.put<u32>(static_cast<u32>(facs.value));
@@ -88,7 +87,7 @@ std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt) {
   t.put<u8>(layout::kCmosCentury);
   t.put<u16>(kLegacyDevices | k8042 | kNoVga);
   t.put<u8>(0);
-  t.put<u32>(kWbinvd | kC1 | kNoSleepButton | kNoFixedRtc | kResetRegister);
+  t.put<u32>(kWbinvd | kC1 | kNoSleepButton | kNoFixedRtc | kTimer32 | kResetRegister);
   put_port(t, layout::kResetControl, 1, kByteAccess);
   t.put<u8>(layout::kResetValue);
   t.put<u16>(0);  // ARM_BOOT_ARCH

@@ -50,8 +50,7 @@ inline constexpr u8 kSleepTypeS5 = 5;
 inline constexpr u8 kCmosCentury = 0x32;
 
 // ISA interrupts, and the I/O APIC inputs (global system interrupts) that differ from them.
-inline constexpr u8 kPitIrq = 0, kKeyboardIrq = 1, kCom2Irq = 3, kCom1Irq = 4, kRtcIrq = 8, kSciIrq = 9,
-                    kMouseIrq = 12;
+inline constexpr u8 kPitIrq = 0, kKeyboardIrq = 1, kCom2Irq = 3, kCom1Irq = 4, kRtcIrq = 8, kSciIrq = 9;
 inline constexpr u8 kPitGsi =
     2;  ///< IRQ 0 is wired to input 2, as on every PC; all others to their own number
 

@@ -104,6 +104,7 @@ TEST(AcpiTables, FadtDescribesTheBoard) {
   EXPECT_EQ(fadt[128], layout::kResetValue);
   const u32 flags = read_at<u32>(fadt, 112).value();
   EXPECT_NE(flags & 1u << 10, 0u);  // RESET_REG_SUP
+  EXPECT_NE(flags & 1u << 8, 0u);   // TMR_VAL_EXT: 32 bits
   EXPECT_EQ(flags & 1u << 20, 0u);  // HW_REDUCED_ACPI
   EXPECT_EQ(flags & 1u << 4, 0u);   // PWR_BUTTON: fixed
 }
