@@ -86,7 +86,11 @@ class OpcodeSpace : public testing::Test {
     if (x86::decode(bench.mode, bytes, here) != x86::DecodeStatus::kOk) return false;
     if (here.info.mnemonic != in_64.info.mnemonic || here.info.length != in_64.info.length) return false;
     for (unsigned n = 0; n < here.info.operand_count_visible; ++n)
-      if (here.operands[n].size != in_64.operands[n].size) return false;
+      if (here.operands[n].size != in_64.operands[n].size ||
+          here.operands[n].type != in_64.operands[n].type ||
+          (here.operands[n].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           here.operands[n].reg.value != in_64.operands[n].reg.value))
+        return false;
     return true;
   }
 
