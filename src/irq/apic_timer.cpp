@@ -14,7 +14,7 @@ u64 ApicTimer::divisor() const {
 
 bool ApicTimer::sync(Mode mode) {
   if (mode == Mode::kTscDeadline) {
-    if (state_.tsc_deadline == 0 || clock_.tsc() + state_.tsc_adjust < state_.tsc_deadline) return false;
+    if (state_.tsc_deadline == 0 || clock_.tsc() < state_.tsc_deadline) return false;
     state_.tsc_deadline = 0;
     return true;
   }
@@ -38,7 +38,7 @@ void ApicTimer::rearm(Mode mode, bool masked) {
   if (mode == Mode::kTscDeadline) {
     if (state_.tsc_deadline == 0) return timer_.disarm();
     // Relative to now, so that the two host clocks may drift apart by some parts per million.
-    const u64 tsc = clock_.tsc() + state_.tsc_adjust;
+    const u64 tsc = clock_.tsc();
     const u64 now = clock_.now_ns();
     const u64 wait = state_.tsc_deadline > tsc ? clock_.ns_of_tsc(state_.tsc_deadline - tsc) : 0;
     return timer_.arm(wait > ~now ? ~u64{0} : now + wait);

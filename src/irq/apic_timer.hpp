@@ -29,14 +29,12 @@ class ApicTimer {
     bool counting = false;
     u32 start_count = 0;  ///< the count at start_ns
     u64 start_ns = 0;
-    u64 tsc_deadline = 0;  ///< 0: not armed
-    u64 tsc_adjust = 0;    ///< the vCPU's TSC is the clock's plus this
+    u64 tsc_deadline = 0;  ///< of the machine's TSC; 0: not armed
 
     bool operator==(const State&) const = default;
     template <class V>
     void visit(V& v) {
-      v(initial_count), v(divide_config), v(counting), v(start_count), v(start_ns), v(tsc_deadline),
-          v(tsc_adjust);
+      v(initial_count), v(divide_config), v(counting), v(start_count), v(start_ns), v(tsc_deadline);
     }
   };
 
@@ -55,9 +53,8 @@ class ApicTimer {
   void set_divide_config(Mode mode, u8 config);
   void mode_changed(Mode from, Mode to);
   void set_tsc_deadline(Mode mode, u64 deadline);
-  void set_tsc_adjust(u64 adjust) { state_.tsc_adjust = adjust; }
-  /// After RESET or INIT: stopped. The TSC adjustment is the vCPU's and stays.
-  void reset() { state_ = State{.tsc_adjust = state_.tsc_adjust}; }
+  /// After RESET or INIT: stopped.
+  void reset() { state_ = {}; }
 
   u32 current_count(Mode mode) const;
   u32 initial_count() const { return state_.initial_count; }

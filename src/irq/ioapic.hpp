@@ -66,7 +66,7 @@ class IoApic final : public BusDevice, public EoiListener, public Snapshottable,
   const u32 active_low_pins_;
   mutable std::mutex mutex_;
   State state_;
-  std::array<SharedCounter, kPins> sent_;
+  std::array<Counter, kPins> sent_;
 };
 
 }  // namespace vellum

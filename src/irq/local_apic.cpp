@@ -312,7 +312,7 @@ SavedState LocalApic::save() const {
 
 void LocalApic::stats(std::vector<StatRow>& rows) const {
   const std::string group = "local apic " + std::to_string(id_);
-  const auto row = [&](const char* name, const SharedCounter& counter) {
+  const auto row = [&](const char* name, const Counter& counter) {
     if (counter.get() != 0) rows.push_back({group, name, counter.get(), 0});
   };
   row("interrupts", delivered_);

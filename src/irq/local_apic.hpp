@@ -89,7 +89,8 @@ class LocalApic final : public Snapshottable, public StatSource {
   /// INTA: the vector to deliver now, or -1. An ExtINT comes first and asks the 8259.
   int acknowledge();
 
-  /// IA32_APIC_BASE, IA32_TSC_DEADLINE, 0x800 to 0x8ff. False: #GP(0).
+  /// IA32_APIC_BASE, IA32_TSC_DEADLINE, 0x800 to 0x8ff. False: #GP(0). The deadline counts the machine's TSC:
+  /// the core takes its own TSC_ADJUST into account.
   bool read_msr(u32 msr, u64& value);
   bool write_msr(u32 msr, u64 value);
 
@@ -102,9 +103,6 @@ class LocalApic final : public Snapshottable, public StatSource {
 
   u8 cr8() const;
   void set_cr8(u8 value);
-
-  /// The vCPU's IA32_TSC_ADJUST changed: TSC deadlines move.
-  void set_tsc_adjust(u64 adjust);
 
   /// RESET: as after power-up; the id, the BSP flag and the pins' levels stay. INIT comes in by message.
   void reset();
@@ -180,7 +178,8 @@ class LocalApic final : public Snapshottable, public StatSource {
   std::atomic<u64> page_{~u64{0}};
   ApicTimer timer_;
 
-  SharedCounter delivered_, ipis_sent_, ext_ints_, timer_expiries_, nmis_;
+  // Written under mutex_, or (IPIs) by the vCPU's thread only.
+  Counter delivered_, ipis_sent_, ext_ints_, timer_expiries_, nmis_;
 };
 
 }  // namespace vellum

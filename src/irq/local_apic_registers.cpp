@@ -34,24 +34,13 @@ void LocalApic::on_timer() {
   rearm_timer();
 }
 
-void LocalApic::set_tsc_adjust(u64 adjust) {
-  std::scoped_lock lock(mutex_);
-  sync_timer();
-  timer_.set_tsc_adjust(adjust);
-  sync_timer();
-  rearm_timer();
-}
-
 // ---- Registers common to both modes ----
 
 u32 LocalApic::read_register(unsigned index) const {
   if (index >= kIsr && index < kIsr + 8) return state_.isr[index - kIsr];
   if (index >= kTmr && index < kTmr + 8) return state_.tmr[index - kTmr];
   if (index >= kIrr && index < kIrr + 8) return state_.irr[index - kIrr];
-  if (index >= kLvtTimer && index <= kLvtError) {
-    const u32 value = state_.lvt[index - kLvtTimer];
-    return value;
-  }
+  if (index >= kLvtTimer && index <= kLvtError) return state_.lvt[index - kLvtTimer];
   switch (index) {
     case kId:
       return mode() == Mode::kX2apic ? id_ : id_ << 24;

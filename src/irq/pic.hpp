@@ -106,7 +106,7 @@ class Pic final : public BusDevice, public ExtIntSource, public Snapshottable, p
   State state_;
   InterruptLine* intr_ = nullptr;
   bool intr_level_ = false;
-  SharedCounter acknowledged_, spurious_;
+  Counter acknowledged_, spurious_;
 };
 
 }  // namespace vellum

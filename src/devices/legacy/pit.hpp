@@ -63,7 +63,7 @@ class Pit final : public ByteDevice, public Snapshottable, public StatSource {
   mutable std::mutex mutex_;
   State state_;
   u64 last_tick_ns_ = 0;
-  SharedCounter ticks_, missed_;
+  Counter ticks_, missed_;
   Timer timer_;
 };
 

@@ -92,7 +92,7 @@ class Rtc final : public ByteDevice, public Snapshottable, public StatSource {
   u64 base_ns_ = 0;  // seconds_at(base_ns_) is base_seconds_, and a second begins there
   i64 base_seconds_ = 0;
   std::atomic<bool> nmi_masked_;
-  SharedCounter interrupts_;
+  Counter interrupts_;
   Timer timer_;
 };
 

@@ -96,7 +96,7 @@ class Uart16550 final : public ByteDevice, public Snapshottable, public StatSour
   mutable std::mutex mutex_;
   State state_;
   bool starved_ = false;  // receive() could not take everything
-  SharedCounter sent_, received_;
+  Counter sent_, received_;
 };
 
 }  // namespace vellum

@@ -167,19 +167,6 @@ TEST_F(ApicTimerTest, WritingZeroDisarmsTheDeadline) {
   EXPECT_FALSE(clock.next_deadline().has_value());
 }
 
-TEST_F(ApicTimerTest, TheDeadlineIsTheVcpusTsc) {
-  apic().set_tsc_adjust(50'000);
-  write(reg::kLvtTimer, kDeadline | 0x43);
-  apic().write_msr(kMsrTscDeadline, 70'000);
-  EXPECT_EQ(clock.next_deadline(), 20'000u);
-
-  apic().set_tsc_adjust(0);
-  EXPECT_EQ(clock.next_deadline(), 70'000u);
-  apic().set_tsc_adjust(static_cast<u64>(-10'000));
-
-  EXPECT_EQ(take(), 0x43) << "a TSC that wrapped below zero is past every deadline";
-}
-
 TEST_F(ApicTimerTest, AFarDeadlineDoesNotOverflow) {
   clock.skip_to(1000);
   write(reg::kLvtTimer, kDeadline | 0x43);
