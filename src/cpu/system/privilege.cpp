@@ -72,7 +72,6 @@ bool inner_stack(Vcpu& v, unsigned cpl, unsigned ist, InnerStack& stack) {
   } else {
     u64 pair = 0;
     const u32 offset = 4 + 8 * cpl;
-    if (offset + 5 > v.state.tr.limit) return v.raise(x86::kTs, error_of(v.state.tr.selector));
     if (!read_tss(v, offset, 4, stack.sp) || !read_tss(v, offset + 4, 2, pair)) return false;
     selector_value = pair;
   }

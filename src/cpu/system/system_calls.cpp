@@ -71,7 +71,7 @@ bool sysret(Vcpu& v, unsigned operand_size) {
   const u64 base = bits(s.msr.star, 63, 48);
   enter(v, flat_code((to_64_bit ? base + 16 : base) | 3, 3, to_64_bit), flat_stack((base + 8) | 3, 3), rip,
         3);
-  return true;
+  return check_virtual_interrupt(v);
 }
 
 bool sysenter(Vcpu& v) {

@@ -116,6 +116,13 @@ TEST_F(Delivery, SixteenBitGates) {
   EXPECT_EQ(b.rsp(), Bench::kStack0 - 6);
 }
 
+TEST_F(Delivery, LegacyGatesHaveNoInterruptStackTable) {
+  b.enter_protected(0);
+  b.set_gate(x86::kUd, x86::kInterruptGate32, kCode0, Bench::kHandler, 0, 7);
+  EXPECT_EQ(deliver(kUd), "ok");
+  EXPECT_EQ(b.rsp(), Bench::kStack0 - 12);
+}
+
 TEST_F(Delivery, ConformingHandlerKeepsLevelAndStack) {
   b.enter_protected(3);
   b.set_gate(x86::kUd, x86::kInterruptGate32, kConforming0, Bench::kHandler);

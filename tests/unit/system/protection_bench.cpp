@@ -39,13 +39,13 @@ Bench::Bench()
       model_(x86::CpuModel::create("x86-64-v3").value()),
       v(0, space_, board, clock_, model_, hazards) {
   v.state = reset_state(true);
-  build_gdt();
+  restore_gdt();
   v.state.gdtr = {.base = kGdt, .limit = 0xff};
   v.state.idtr = {.base = kIdt, .limit = 0xfff};
   v.state.rip = kStart;
 }
 
-void Bench::build_gdt() {
+void Bench::restore_gdt() {
   using namespace ar;
   constexpr u32 kAll = 0xffffffff;
   set_descriptor(kCode0, kPresent | kCode | k32, 0, kAll);

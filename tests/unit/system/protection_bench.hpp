@@ -96,6 +96,8 @@ class Bench {
   void map_page(u64 linear, u64 flags);
 
   // Tables.
+  /// The GDT as it was in the beginning.
+  void restore_gdt();
   void set_descriptor(u16 selector, u16 attributes, u64 base, u32 limit);
   void set_system(u16 selector, unsigned type, unsigned dpl, u64 base, u32 limit, bool present = true);
   /// A call or task gate in the GDT; 16 bytes in IA-32e mode.
@@ -129,7 +131,6 @@ class Bench {
 
  private:
   std::string outcome(bool ok, const std::vector<u8>& before);
-  void build_gdt();
   void load(x86::Seg s, u16 selector);
   void load_all(u16 code, u16 data, u64 stack);
   void finish();

@@ -109,6 +109,14 @@ TEST_F(Segments, ReadOnlyGdtPageFaultsOnlyToSetTheAccessedBit) {
   EXPECT_EQ(b.v.fault.address, Bench::kGdt + kFree + 5);
 }
 
+TEST_F(Segments, LastDescriptorOfTheTable) {
+  b.enter_protected(0);
+  b.v.state.gdtr.limit = kData0 + 7;
+  EXPECT_EQ(load(Seg::kDs, kData0), "ok");
+  b.v.state.gdtr.limit = kData0 + 6;
+  EXPECT_EQ(load(Seg::kDs, kData0), "#GP(0x10)");
+}
+
 TEST_F(Segments, LocalDescriptorTable) {
   b.enter_protected(0);
   b.write(Bench::kLdtBase + 8, 8, b.descriptor(kData0));

@@ -159,6 +159,57 @@ TEST_F(Task, CallNeedsToWriteTheLink) {
   EXPECT_EQ(b.read(old_tss(32), 4), 0u) << "nothing saved";
 }
 
+TEST_F(Task, BusyBitsNeedAWritableGdt) {
+  b.enable_paging();
+  b.map_page(Bench::kGdt, 5);
+  EXPECT_EQ(jump(), "#PF(0x3)");
+  EXPECT_EQ(b.v.fault.address, Bench::kGdt + kTssA + 5);
+  EXPECT_EQ(b.read(old_tss(32), 4), 0u) << "nothing saved";
+  EXPECT_EQ(call(), "#PF(0x3)");
+  EXPECT_EQ(b.v.fault.address, Bench::kGdt + kTssB + 5);
+  b.v.state.rflags |= flag::kNt;
+  b.set_system(kTssB, x86::kTss32Busy, 0, Bench::kTssBBase, 0xff);
+  b.write(old_tss(0), 2, kTssB);
+  EXPECT_EQ(iret(), "#PF(0x3)");
+  EXPECT_EQ(b.v.fault.address, Bench::kGdt + kTssA + 5);
+  EXPECT_EQ(b.read(old_tss(32), 4), 0u);
+}
+
+TEST_F(Task, OldTssMustHaveRoom) {
+  b.v.state.tr.limit = 0x66;
+  EXPECT_EQ(jump(), "#TS(0x60)");
+}
+
+TEST_F(Task, ReturnToItselfSavesBeforeItLoads) {
+  b.v.state.rflags |= flag::kNt;
+  b.write(old_tss(0), 2, kTssA);
+  EXPECT_EQ(iret(), "ok");
+  EXPECT_EQ(b.v.state.rip, Bench::kStart);
+  EXPECT_EQ(b.v.state.gpr[x86::kRax], 0xa0000000u);
+  EXPECT_EQ(b.v.state.rflags, flag::kFixed1);
+}
+
+TEST_F(Task, PaePointersOfTheNewSpaceAreCheckedFirst) {
+  // One PDPT whose first entry maps 4 MiB by two 2 MiB pages.
+  constexpr u64 kPdpt = 0x14000;
+  b.write(kPdpt, 8, (kPdpt + 0x1000) | 1);
+  b.write(kPdpt + 0x1000, 8, 0x000087);
+  b.write(kPdpt + 0x1008, 8, 0x200087);
+  b.v.state.cr3 = kPdpt;
+  b.v.state.pdpte = {(kPdpt + 0x1000) | 1, 0, 0, 0};
+  b.v.state.cr4 |= x86::cr4::kPae;
+  b.v.state.cr0 |= x86::cr0::kPg;
+  b.v.mmu.update_context();
+  b.v.mmu.flush_all();
+  b.write(tss(28), 4, kPdpt + 0x20);
+  b.write(kPdpt + 0x20, 8, (kPdpt + 0x1000) | 3);
+  EXPECT_EQ(jump(), "#GP(0x0)") << "a reserved bit";
+  b.write(kPdpt + 0x20, 8, (kPdpt + 0x1000) | 1);
+  b.write(kPdpt + 0x28, 8, 0x17001);
+  EXPECT_EQ(jump(), "ok");
+  EXPECT_EQ(b.v.state.pdpte[1], 0x17001u);
+}
+
 TEST_F(Task, LoadsCr3OnlyUnderPaging) {
   b.write(tss(28), 4, 0x10000);
   EXPECT_EQ(jump(), "ok");
