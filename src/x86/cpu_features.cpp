@@ -104,6 +104,7 @@ constexpr std::array<FeatureRow, kFeatureCount> kFeatureTable{{
     {F::kXsaveErPtr,  "xsaveerptr",   0x80000008, 0, kEbx, 2,  kNever, kSoftware},
     {F::kArat,        "arat",         6, 0, kEax, 2,  kV2, kPlatform},
     {F::kFpuCsDsDeprecated, "fpu_cs_ds_deprecated", 7, 0, kEbx, 13, kV2, kPlatform},
+    {F::kBhiCtrl,     "bhi_ctrl",     7, 2, kEdx, 4,  kV2, kPlatform},
     {F::kSpecCtrl,    "spec_ctrl",    7, 0, kEdx, 26, kV2, kPlatform},
     {F::kStibp,       "stibp",        7, 0, kEdx, 27, kV2, kPlatform},
     {F::kBtcNo,       "btc_no",       0x80000008, 0, kEbx, 29, kAmd, kPlatform},

@@ -104,6 +104,7 @@ enum class Feature : u8 {
   kXsaveErPtr,
   kArat,
   kFpuCsDsDeprecated,  ///< leaf 7.0 EBX: FCS and FDS are saved as 0
+  kBhiCtrl,            ///< leaf 7.2 EDX: IA32_SPEC_CTRL.BHI_DIS_S
   kSpecCtrl,
   kStibp,  ///< leaf 7.0 EDX: IA32_SPEC_CTRL.IBRS with IA32_PRED_CMD, and .STIBP
   kBtcNo,  ///< leaf 0x80000008 EBX: no branch type confusion

@@ -192,10 +192,12 @@ CpuidResult CpuModel::basic_leaf(u32 leaf, u32 subleaf, const CpuidContext& cont
       return amd_ ? CpuidResult{} : cache_leaf(subleaf, context);
     case 6:
       return {feature_bits(6, 0, CpuidRegister::kEax), 0, 0, 0};
-    case 7:
-      if (subleaf != 0) return {};
-      return {0, feature_bits(7, 0, CpuidRegister::kEbx), feature_bits(7, 0, CpuidRegister::kEcx),
-              feature_bits(7, 0, CpuidRegister::kEdx)};
+    case 7: {
+      constexpr u32 kHighestSubleaf = 2;
+      if (subleaf > kHighestSubleaf) return {};
+      return {subleaf == 0 ? kHighestSubleaf : 0, feature_bits(7, subleaf, CpuidRegister::kEbx),
+              feature_bits(7, subleaf, CpuidRegister::kEcx), feature_bits(7, subleaf, CpuidRegister::kEdx)};
+    }
     case 0xb:
       return topology_leaf(subleaf, context);
     case 0xd:

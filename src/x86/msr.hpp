@@ -31,7 +31,7 @@ namespace debugctl {
 inline constexpr u64 kBtf = bit(1);
 }
 namespace spec_ctrl {
-inline constexpr u64 kIbrs = bit(0), kStibp = bit(1);
+inline constexpr u64 kIbrs = bit(0), kStibp = bit(1), kBhiDisS = bit(10);
 }
 
 /// Memory types of PAT and MTRRs (SDM vol. 3A table 11-2): UC, WC, WT, WP, WB, and UC- in the PAT alone.

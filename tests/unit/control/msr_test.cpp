@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(WriteCase{msr::kStar, ~u64{0}, true}, WriteCase{msr::kSfmask, 0xffffffff, true},
                     WriteCase{msr::kSfmask, bit(32), false}, WriteCase{msr::kTscAux, 0xffffffff, true},
                     WriteCase{msr::kTscAux, bit(32), false}, WriteCase{msr::kSysenterCs, 0xffffffff, true},
-                    WriteCase{msr::kSpecCtrl, 3, true}, WriteCase{msr::kSpecCtrl, 4, false},
+                    WriteCase{msr::kSpecCtrl, 0x403, true}, WriteCase{msr::kSpecCtrl, 4, false},
                     WriteCase{msr::kMcgStatus, 7, true}, WriteCase{msr::kMcgStatus, 8, false},
                     WriteCase{msr::kDebugctl, 2, true}, WriteCase{msr::kDebugctl, 1, false},
                     WriteCase{msr::kMiscEnable, 0x1801, true}, WriteCase{msr::kMiscEnable, 0x401801, true},

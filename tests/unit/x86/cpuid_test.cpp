@@ -95,7 +95,10 @@ TEST(Cpuid, ReservedLeavesWithinTheRangeAreZero) {
   const CpuModel m = model();
   for (const u32 leaf : {3u, 5u, 8u, 9u, 0xau, 0xcu, 0xfu, 0x10u, 0x14u})
     EXPECT_EQ(m.cpuid(leaf, 0, context()), CpuidResult{}) << std::hex << leaf;
+  EXPECT_EQ(m.cpuid(7, 0, context()).eax, 2u);
   EXPECT_EQ(m.cpuid(7, 1, context()), CpuidResult{});
+  EXPECT_EQ(m.cpuid(7, 2, context()), (CpuidResult{0, 0, 0, 1 << 4}));
+  EXPECT_EQ(m.cpuid(7, 3, context()), CpuidResult{});
 }
 
 TEST(Cpuid, StateOfTheVcpuShowsThrough) {
