@@ -107,6 +107,9 @@ class OpcodeSpace : public testing::Test {
           for (unsigned form = 0; form < 32; ++form) {
             const bool memory = (form & 1) != 0, w = (form & 2) != 0;
             std::vector<u8> bytes = prefix;
+            // Sometimes a prefix that means nothing there: a segment, a REX that is not the last, another 66.
+            static constexpr std::array<u8, 5> kNoise = {0x26, 0x3e, 0x48, 0x4f, 0x66};
+            if (random() % 8 == 0) bytes.insert(bytes.begin(), kNoise[random() % kNoise.size()]);
             // REX.B only in register form: the base stays rbx.
             const bool rexless = bench.mode != x86::CodeMode::kLong64;
             const u8 rex = static_cast<u8>(

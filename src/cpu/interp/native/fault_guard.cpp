@@ -75,10 +75,23 @@ void install_once() {
   VELLUM_ASSERT(installed, "cannot handle SIGFPE: {}", errno);
 }
 
+// A blocked synchronous signal would end the process: whoever masks signals on a vCPU's thread leaves this
+// one out.
+void unblock_on_this_thread() {
+  static thread_local const bool unblocked = [] {
+    sigset_t set;
+    ::sigemptyset(&set);
+    ::sigaddset(&set, SIGFPE);
+    return ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr) == 0;
+  }();
+  VELLUM_ASSERT(unblocked, "cannot unblock SIGFPE");
+}
+
 }  // namespace
 
 bool run_guarded(Thunk thunk, VcpuState& state, void* memory, u32& mxcsr) {
   install_once();
+  unblock_on_this_thread();
   guard.trapped = false;
   guard.thunk = reinterpret_cast<u64>(thunk);
   std::atomic_signal_fence(std::memory_order_seq_cst);
