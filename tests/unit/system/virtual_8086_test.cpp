@@ -199,6 +199,9 @@ TEST_F(Virtual8086, ReturnWithAPendingProtectedModeVirtualInterruptFaultsThere) 
   b.v.state.cr4 |= x86::cr4::kPvi;
   EXPECT_EQ(return_outward(), "#GP(0x0) at target");
   EXPECT_EQ(b.v.state.cpl, 3);
+  b.enter_protected(0);
+  b.put_on_stack(4, {0x1000, kCode0, flag::kVif | flag::kVip});
+  EXPECT_EQ(iret(4), "ok") << "level 3 only";
 }
 
 }  // namespace
