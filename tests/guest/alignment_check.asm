@@ -61,7 +61,6 @@ aligned:
   mov ecx, [rax + 4]
   mov cl, [rax + 1]
   mov cx, [rax + 2]
-  movups xmm0, [rax + 8]        ; 8 is enough for 16 bytes where the instruction asks for nothing
   hlt
 misaligned_then_hlt:
   mov rax, USER(data)

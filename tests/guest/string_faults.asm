@@ -1,0 +1,148 @@
+; String instructions that fault in the middle: RCX, RSI and RDI stand at the element that faulted, what came before is
+; done, and after the page is mapped the instruction continues. Both directions, every size, CMPS and SCAS with their
+; flags, 32-bit addresses. SDM vol. 2B, REP.
+; expect: pass
+%include "long.inc"
+
+; The test page is PAGE(0), mapped to kScratch; PAGE(1) is absent.
+main:
+  mov qword [window_pt + 256 * 8], kScratch + PTE_P + PTE_W
+  mov qword [window_pt + 255 * 8], 0       ; and below it nothing
+  mov rax, PAGE(0)
+  invlpg [rax]
+  cld
+  ; STOSB up into the absent page.
+  mov rbx, PAGE(1)
+  TRY
+  lea rdi, [rbx - 10]
+  mov ecx, 100
+  mov al, 0x5a
+  rep stosb
+  CATCH PF, PF_W, rbx
+  CHECK_EQ rdi, rbx
+  CHECK_EQ rcx, 90
+  CHECK_EQ [kScratch + 4096 - 16], 0x5a5a000000000000
+  ; Mapped, it goes on from there.
+  mov qword [window_pt + 257 * 8], kScratch + 4096 + PTE_P + PTE_W
+  rep stosb
+  CHECK_EQ rcx, 0
+  lea rax, [rbx + 90]
+  CHECK_EQ rdi, rax
+  mov al, [kScratch + 4096 + 89]
+  movzx eax, al
+  CHECK_EQ rax, 0x5a
+  mov qword [window_pt + 257 * 8], 0
+  invlpg [rbx]
+  ; STOSQ with an element across the boundary: nothing of that element is written.
+  mov qword [kScratch + 4096 - 8], 0
+  TRY
+  lea rdi, [rbx - 20]
+  mov ecx, 5
+  mov rax, -1
+  rep stosq
+  CATCH PF, PF_W, rbx
+  CHECK_EQ rcx, 3
+  lea rax, [rbx - 4]
+  CHECK_EQ rdi, rax
+  CHECK_EQ [kScratch + 4096 - 8], 0x00000000ffffffff
+  ; Downwards out of the page.
+  mov rbp, PAGE(0)
+  std
+  TRY
+  lea rdi, [rbp + 12]
+  mov ecx, 50
+  xor eax, eax
+  rep stosd
+  CATCH PF, PF_W
+  cld
+  CHECK_EQ rcx, 46
+  lea rax, [rbp - 4]
+  CHECK_EQ rdi, rax
+  CHECK_EQ [trap.cr2], rax
+  ; MOVSW: the source faults, then the destination.
+  TRY
+  lea rsi, [rbx - 6]
+  mov rdi, kScratch + 0x100
+  mov ecx, 10
+  rep movsw
+  CATCH PF, 0, rbx
+  CHECK_EQ rcx, 7
+  CHECK_EQ rsi, rbx
+  CHECK_EQ rdi, kScratch + 0x106
+  TRY
+  mov rsi, kScratch + 0x100
+  lea rdi, [rbx - 6]
+  mov ecx, 10
+  rep movsw
+  CATCH PF, PF_W, rbx
+  CHECK_EQ rcx, 7
+  CHECK_EQ rsi, kScratch + 0x106
+  CHECK_EQ rdi, rbx
+  ; LODSB
+  TRY
+  lea rsi, [rbx - 3]
+  mov ecx, 8
+  rep lodsb
+  CATCH PF, 0, rbx
+  CHECK_EQ rcx, 5
+  CHECK_EQ rsi, rbx
+  ; CMPSB and SCASB: what they found before the fault is in no flag yet that matters, but the counts are.
+  mov qword [kScratch + 4096 - 8], 0
+  mov qword [kScratch + 0x200], 0
+  TRY
+  lea rsi, [rbx - 4]
+  mov rdi, kScratch + 0x200
+  mov ecx, 20
+  repe cmpsb
+  CATCH PF, 0, rbx
+  CHECK_EQ rcx, 16
+  CHECK_EQ rdi, kScratch + 0x204
+  TRY
+  lea rdi, [rbx - 4]
+  mov al, 1
+  mov ecx, 20
+  repne scasb
+  CATCH PF, 0, rbx
+  CHECK_EQ rcx, 16
+  ; They end by themselves before the page does.
+  mov byte [kScratch + 4096 - 2], 7
+  lea rdi, [rbx - 4]
+  mov al, 7
+  mov ecx, 20
+  repne scasb
+  setz al
+  movzx eax, al
+  CHECK_EQ rax, 1
+  CHECK_EQ rcx, 17
+  lea rax, [rbx - 1]
+  CHECK_EQ rdi, rax
+  ; RCX = 0 touches nothing at all, and changes no flag.
+  xor ecx, ecx
+  mov rdi, rbx
+  mov rsi, rbx
+  stc
+  rep movsb
+  repe cmpsb
+  repne scasq
+  setc al
+  movzx eax, al
+  CHECK_EQ rax, 1
+  CHECK_EQ rdi, rbx
+  ; With 32-bit addresses the count and the pointers are ECX, ESI and EDI, and their upper halves are cleared as they
+  ; are written.
+  mov rcx, 0xf00000003
+  mov rdi, 0xf00000000 + kScratch + 0x300
+  mov al, 0x11
+  a32 rep stosb
+  CHECK_EQ rcx, 0
+  CHECK_EQ rdi, kScratch + 0x303
+  CHECK_EQ [kScratch + 0x300], 0x111111
+  ; Overlap, byte by byte: the classic fill.
+  mov byte [kScratch + 0x400], 0x77
+  mov rsi, kScratch + 0x400
+  mov rdi, kScratch + 0x401
+  mov ecx, 15
+  rep movsb
+  mov rax, 0x7777777777777777
+  CHECK_EQ [kScratch + 0x408], rax
+  ret
