@@ -9,12 +9,12 @@
 
 namespace vellum::cli {
 
-ProgressLine::ProgressLine() : terminal_(RawTerminal::is_terminal(STDERR_FILENO)) {}
+ProgressLine::ProgressLine() : active_(RawTerminal::is_terminal(STDERR_FILENO)) {}
 
 void ProgressLine::update(std::string_view what, u64 done, u64 total) {
   constexpr u64 kLarge = 4 << 20;  // smaller ones are there before anyone could read the line
   constexpr double kMiB = 1 << 20;
-  if (!terminal_ || total < kLarge) return;
+  if (!active_ || total < kLarge) return;
   const auto now = std::chrono::steady_clock::now();
   if (shown_ && done < total && now - last_ < std::chrono::milliseconds(50)) return;
   last_ = now;
@@ -24,7 +24,8 @@ void ProgressLine::update(std::string_view what, u64 done, u64 total) {
   std::fflush(stderr);
 }
 
-void ProgressLine::clear() {
+void ProgressLine::finish() {
+  active_ = false;
   if (!shown_) return;
   fmt::print(stderr, "\r\033[K");
   std::fflush(stderr);

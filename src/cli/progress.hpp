@@ -12,15 +12,16 @@ class ProgressLine {
  public:
   /// Writes only if standard error is a terminal.
   ProgressLine();
-  ~ProgressLine() { clear(); }
+  ~ProgressLine() { finish(); }
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
   void update(std::string_view what, u64 done, u64 total);
-  void clear();
+  /// Takes the line away, for good: what loads later, at a reset, does so behind the guest's own screen.
+  void finish();
 
  private:
-  const bool terminal_;
+  bool active_;
   bool shown_ = false;
   std::chrono::steady_clock::time_point last_{};
 };

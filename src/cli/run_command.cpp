@@ -69,7 +69,7 @@ int run_command(const RunOptions& options) {
   auto machine = Machine::create(
       options.machine, **loop,
       [&progress](std::string_view what, u64 done, u64 total) { progress.update(what, done, total); });
-  progress.clear();
+  progress.finish();
   if (!machine) return report(machine.error(), kCannotBegin);
 
   Machine& guest = **machine;

@@ -2,20 +2,15 @@
 
 #include <fcntl.h>
 
-#include <chrono>
-
 #include "base/assert.hpp"
 #include "base/log.hpp"
+#include "machine/host_time.hpp"
 
 namespace vellum {
 namespace {
 
 /// 2026-01-01T00:00:00Z: where a virtual clock's calendar begins, so that runs are the same on any day.
 constexpr u64 kVirtualEpoch = 1'767'225'600;
-
-u64 host_ns() {
-  return static_cast<u64>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
-}
 
 }  // namespace
 
@@ -99,6 +94,7 @@ Result<> Machine::open_debug_console() {
 }
 
 Result<> Machine::power_on() {
+  const u64 begin = host_ns();
   const BoardResources resources{*machine_control_, *serial_sink_, debug_sink_.get(), virtual_wall_start_};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
@@ -120,6 +116,7 @@ Result<> Machine::power_on() {
   first.pull(StateMask::kAll, state);
   plan.entry.apply_to(state);
   first.push(StateMask::kAll, state);
+  power_on_ns_ += host_ns() - begin;
   return {};
 }
 
@@ -180,6 +177,10 @@ Result<std::optional<Outcome>> Machine::settle() {
   if (config_.no_reboot) return outcome;
 
   board_->stats(past_stats_);
+  for (const auto& slot : board_->vcpus()) {
+    past_retired_ += slot->engine->retired();
+    past_busy_ns_ += slot->run_ns.get();
+  }
   ++resets_;
   if (const auto* virtual_clock = board_->virtual_clock())
     virtual_wall_start_ = virtual_clock->wall_seconds();
@@ -203,11 +204,24 @@ void Machine::resume() {
 }
 
 std::vector<StatRow> Machine::stats() const {
+  std::vector<StatRow> parts;
+  u64 retired = past_retired_, busy_ns = past_busy_ns_;
+  if (board_) {
+    board_->stats(parts);
+    for (const auto& slot : board_->vcpus()) {
+      retired += slot->engine->retired();
+      busy_ns += slot->run_ns.get();
+    }
+  }
+  parts.insert(parts.end(), past_stats_.begin(), past_stats_.end());
+
   std::vector<StatRow> rows;
-  if (board_) board_->stats(rows);
-  rows.insert(rows.end(), past_stats_.begin(), past_stats_.end());
-  rows.push_back({"machine", "run", 1, run_ns_});
-  rows.push_back({"machine", "resets", resets_, 0});
+  rows.push_back({"machine", "power-on: board built, kernel loaded", resets_ + 1, power_on_ns_});
+  rows.push_back({"machine", "run, from first to last instruction", 1, run_ns_});
+  rows.push_back({"machine", "guest instructions, time of all vCPUs", retired, busy_ns});
+  rows.push_back(
+      {"machine", "million instructions a second of vCPU", busy_ns != 0 ? retired * 1000 / busy_ns : 0, 0});
+  rows.insert(rows.end(), parts.begin(), parts.end());
   return rows;
 }
 

@@ -82,8 +82,9 @@ class Machine {
   std::unique_ptr<DebugSink> debug_sink_;
 
   std::vector<StatRow> past_stats_;  ///< of the boards before the last reset
+  u64 past_retired_ = 0, past_busy_ns_ = 0;
   u64 resets_ = 0;
-  u64 started_ns_ = 0, run_ns_ = 0;  ///< host time
+  u64 started_ns_ = 0, run_ns_ = 0, power_on_ns_ = 0;  ///< host time
   u64 virtual_wall_start_;
 
   std::unique_ptr<Board> board_;

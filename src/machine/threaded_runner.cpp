@@ -4,17 +4,10 @@
 
 #include <chrono>
 
+#include "machine/host_time.hpp"
 #include "machine/vcpu_runner.hpp"
 
 namespace vellum {
-namespace {
-
-u64 monotonic_ns() {
-  return static_cast<u64>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
-}
-
-}  // namespace
-
 void ThreadedRunner::start() {
   for (const auto& slot : slots_) {
     threads_.emplace_back([this, &slot = *slot] { run_vcpu(slot); });
@@ -31,9 +24,7 @@ void ThreadedRunner::run_vcpu(VcpuSlot& slot) {
   Hazards* const own[] = {&slot.hazards};
   for (;;) {
     const u64 retired_before = slot.engine->retired();
-    const u64 begin = monotonic_ns();
     const Exit exit = slot.run(Budget{});
-    slot.run_ns.add(monotonic_ns() - begin);
 
     if (auto outcome = outcome_of(slot, exit)) control_.request(std::move(*outcome));
     if (slot.hazards.test(Hazards::kStop) && !control_.check_in(own)) return;
@@ -51,12 +42,12 @@ void ThreadedRunner::run_vcpu(VcpuSlot& slot) {
 }
 
 void ThreadedRunner::sleep_halted(VcpuSlot& slot) {
-  const u64 begin = monotonic_ns();
+  const u64 begin = host_ns();
   const bool deaf = slot.deaf();
   if (deaf) note_deaf();
   slot.hazards.wait();
   if (deaf) deaf_.fetch_sub(1);
-  slot.halted_ns.add(monotonic_ns() - begin);
+  slot.halted_ns.add(host_ns() - begin);
 }
 
 void ThreadedRunner::note_deaf() {

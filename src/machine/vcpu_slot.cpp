@@ -3,12 +3,12 @@
 #include <optional>
 
 #include "base/assert.hpp"
+#include "machine/host_time.hpp"
 #include "x86/registers.hpp"
 
 namespace vellum {
 
 void VcpuSlot::stats(std::vector<StatRow>& rows) const {
-  rows.push_back({"vcpu", "instructions retired", engine->retired(), run_ns.get()});
   rows.push_back({"exits", "halted", exits_halted.get(), halted_ns.get()});
   rows.push_back({"exits", "interrupted", exits_interrupted.get(), 0});
   rows.push_back({"exits", "budget spent", exits_budget.get(), 0});
@@ -16,7 +16,9 @@ void VcpuSlot::stats(std::vector<StatRow>& rows) const {
 }
 
 Exit VcpuSlot::run(Budget budget) {
+  const u64 begin = host_ns();
   Exit exit = engine->run(budget);
+  run_ns.add(host_ns() - begin);
   if (std::holds_alternative<exit::Halted>(exit)) exits_halted.add();
   if (std::holds_alternative<exit::Interrupted>(exit)) exits_interrupted.add();
   if (std::holds_alternative<exit::BudgetSpent>(exit)) exits_budget.add();

@@ -18,8 +18,8 @@ struct VcpuSlot final : StatSource {
 
   // Written by the thread that runs this vCPU.
   Counter exits_halted, exits_interrupted, exits_budget;
-  Counter run_ns;     ///< in Engine::run(), real clock only
-  Counter halted_ns;  ///< asleep in HLT or waiting for a SIPI, real clock only
+  Counter run_ns;     ///< in Engine::run(), host time
+  Counter halted_ns;  ///< asleep in HLT or waiting for a SIPI, real clock only, host time
 
   /// Rows of group "exits" and the engine's own.
   void stats(std::vector<StatRow>& rows) const override;
