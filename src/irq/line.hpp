@@ -5,8 +5,8 @@
 
 namespace vellum {
 
-/// A level-sensitive wire from a device to an interrupt controller. Any thread; the device may hold its own lock
-/// (lock order: device, I/O APIC or PIC, local APIC).
+/// A level-sensitive wire from a device to an interrupt controller. Any thread; the device may hold its own
+/// lock (lock order: device, I/O APIC or PIC, local APIC).
 class InterruptLine {
  public:
   virtual ~InterruptLine() = default;
