@@ -1,0 +1,218 @@
+#include "machine/board.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+
+#include "boot/memory_map.hpp"
+#include "cpu/interp/interpreter.hpp"
+
+namespace vellum {
+namespace {
+
+class RecordingControl final : public MachineControl {
+ public:
+  void power_off() override { ++power_offs; }
+  void reset() override { ++resets; }
+  void debug_exit(u32 value) override { exit_values.push_back(value); }
+  int power_offs = 0, resets = 0;
+  std::vector<u32> exit_values;
+};
+
+class StringSink final : public ByteSink {
+ public:
+  void write(std::span<const u8> bytes) override { text.append(bytes.begin(), bytes.end()); }
+  std::string text;
+};
+
+AddressSpace& space(Board& board) {
+  return static_cast<interp::Interpreter&>(*board.vcpus().front()->engine).vcpu().space;
+}
+
+class BoardTest : public ::testing::Test {
+ protected:
+  BoardTest() {
+    config.memory = 16 << 20;
+    config.clock = ClockKind::kVirtual;
+    config.debug_exit = true;
+  }
+  std::unique_ptr<Board> make(std::span<const SavedState> saved = {}) {
+    auto board = Board::create(config, {control, serial, &debug, 1'767'225'600}, saved);
+    EXPECT_TRUE(board) << board.error().message;
+    return std::move(*board);
+  }
+
+  MachineConfig config;
+  RecordingControl control;
+  StringSink serial, debug;
+};
+
+// One readable line for each part: a difference names the part and shows the bytes.
+std::vector<std::string> comparable(const std::vector<SavedState>& saved) {
+  std::vector<std::string> parts;
+  for (const auto& state : saved) {
+    std::string part = state.kind;
+    for (const u8 byte : state.bytes) part += fmt::format(" {:02x}", byte);
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+void expect_equal(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i], b[i]);
+}
+
+// Leaves no device in its power-on state: timers run, interrupts are pending and in service, buffers hold
+// bytes.
+void disturb(Board& board) {
+  Bus& out = space(board).ports;
+  const auto program = [&](std::initializer_list<std::pair<u16, u8>> writes) {
+    for (const auto& [port, value] : writes) out.write(port, 1, value);
+  };
+  program({{0x20, 0x11}, {0x21, 0x20}, {0x21, 0x04}, {0x21, 0x01}, {0x21, 0x00}});
+  program({{0x43, 0x34}, {0x40, 0x10}, {0x40, 0x27}});
+  program({{0x70, 0x0b}, {0x71, 0x42}, {0x70, 0x3f}, {0x71, 0x99}});
+  program({{0x3f9, 0x01}, {0x3fa, 0x07}, {0x3fb, 0x03}, {0x3ff, 0x5a}, {0x2ff, 0xa5}});
+  program({{0x64, 0x60}, {0x60, 0x43}, {0x80, 0x77}, {0xcf9, 0x02}, {0x92, 0x02}});
+  out.write(0x602, 2, 0x0001);
+  const std::string typed = "input";
+  board.serial().receive({reinterpret_cast<const u8*>(typed.data()), typed.size()});
+  auto& mmio = space(board).mmio;
+  mmio.write(0xfec00000, 4, 0x18);
+  mmio.write(0xfec00010, 4, 0x00000041);
+  for (unsigned i = 0; i < 5; ++i) {
+    board.virtual_clock()->retire(3'000'000);
+    board.clock().run_expired();
+  }
+  for (const auto& vcpu : board.vcpus()) {
+    VcpuState state;
+    vcpu->engine->pull(StateMask::kAll, state);
+    state.gpr[3] = 0x1234'5678'9abc'def0 + vcpu->index;
+    state.cr2 = 0xdead;
+    state.msr.lstar = 0xffff'ffff'8100'0000;
+    vcpu->engine->push(StateMask::kAll, state);
+  }
+}
+
+TEST_F(BoardTest, SavesEveryStatefulPartOnce) {
+  config.cpus = 3;
+  const auto board = make();
+  std::multiset<std::string> kinds;
+  for (const auto& state : board->save()) kinds.insert(state.kind);
+  for (const char* kind : {"clock", "pic8259", "ioapic", "pit8254", "rtc-mc146818", "i8042", "acpi-pm",
+                           "post-code", "reset-port", "system-control-a"})
+    EXPECT_EQ(kinds.count(kind), 1u) << kind;
+  EXPECT_EQ(kinds.count("uart16550"), 2u);
+  EXPECT_EQ(kinds.count("local-apic"), 3u);
+  EXPECT_EQ(kinds.count("vcpu"), 3u);
+  EXPECT_EQ(kinds.size(), 18u);
+}
+
+// Timers remember up to when they were computed, and a constructor brings them to the present: the bytes are
+// the same from the first restored board on.
+TEST_F(BoardTest, ABoardBuiltFromSavedStatesSavesTheSame) {
+  config.cpus = 2;
+  const auto first = make();
+  const auto fresh = comparable(first->save());
+  disturb(*first);
+  const auto second = make(first->save());
+  const auto saved = second->save();
+  expect_equal(comparable(make(saved)->save()), comparable(saved));
+  EXPECT_NE(fresh, comparable(saved));
+}
+
+// What a guest can see of timers, interrupt controllers, serial line and vCPUs.
+std::vector<u64> guest_view(Board& board) {
+  std::vector<u64> seen;
+  Bus& ports = space(board).ports;
+  for (const u8 ocw3 : {0x0a, 0x0b}) {
+    ports.write(0x20, 1, ocw3);
+    seen.push_back(ports.read(0x20, 1));
+  }
+  ports.write(0x43, 1, 0xc2);  // read back: status and count of counter 0
+  for (int i = 0; i < 3; ++i) seen.push_back(ports.read(0x40, 1));
+  for (u8 index = 0; index < 0x40; ++index) {
+    ports.write(0x70, 1, index);
+    seen.push_back(ports.read(0x71, 1));
+  }
+  seen.push_back(ports.read(0x608, 4));
+  for (u16 port = 0x3f8; port < 0x400; ++port) seen.push_back(ports.read(port, 1));
+  seen.push_back(space(board).mmio.read(0xfec00010, 4));
+  for (const auto& vcpu : board.vcpus()) seen.push_back(vcpu->hazards.load());
+  return seen;
+}
+
+TEST_F(BoardTest, ARestoredBoardGoesOnAsTheSavedOneDoes) {
+  const auto first = make();
+  disturb(*first);
+  const auto second = make(first->save());
+  std::vector<std::vector<u64>> views;
+  for (Board* board : {first.get(), second.get()}) {
+    std::vector<u64>& view = views.emplace_back();
+    for (unsigned i = 0; i < 20; ++i) {
+      board->virtual_clock()->retire(1'700'000);
+      board->clock().run_expired();
+      std::ranges::copy(guest_view(*board), std::back_inserter(view));
+    }
+  }
+  EXPECT_EQ(views[0], views[1]);
+}
+
+TEST_F(BoardTest, StatesOfAnotherMachineAreRefused) {
+  config.cpus = 2;
+  const auto saved = make()->save();
+  config.cpus = 1;
+  const auto board = Board::create(config, {control, serial, &debug, 0}, saved);
+  EXPECT_FALSE(board);
+}
+
+TEST_F(BoardTest, TruncatedAndDamagedStatesAreRefused) {
+  auto saved = make()->save();
+  saved.pop_back();
+  EXPECT_FALSE(Board::create(config, {control, serial, &debug, 0}, saved));
+  saved = make()->save();
+  saved[3].bytes.pop_back();
+  EXPECT_FALSE(Board::create(config, {control, serial, &debug, 0}, saved));
+}
+
+TEST_F(BoardTest, DevicesAnswerWhereTheTablesSay) {
+  const auto board = make();
+  auto& ports = space(*board).ports;
+  for (const char c : std::string("hi")) ports.write(layout::kCom1, 1, static_cast<u8>(c));
+  EXPECT_EQ(serial.text, "hi");
+  ports.write(layout::kDebugcon, 1, '!');
+  EXPECT_EQ(debug.text, "!");
+  ports.write(layout::kDebugExit, 4, 0x10);
+  EXPECT_EQ(control.exit_values, std::vector<u32>{0x10});
+  ports.write(layout::kResetControl, 1, layout::kResetValue);
+  ports.write(layout::kI8042Command, 1, 0xfe);
+  EXPECT_EQ(control.resets, 2);
+  ports.write(layout::kPm1aControl, 2, (1u << 13) | (u32{layout::kSleepTypeS5} << 10));
+  EXPECT_EQ(control.power_offs, 1);
+}
+
+TEST_F(BoardTest, WithoutTheOptionsThePortsAreNotThere) {
+  config.debug_exit = false;
+  auto board = Board::create(config, {control, serial, nullptr, 0});
+  ASSERT_TRUE(board);
+  auto& ports = space(**board).ports;
+  ports.write(layout::kDebugExit, 4, 0x10);
+  EXPECT_TRUE(control.exit_values.empty());
+  EXPECT_EQ(ports.read(layout::kDebugcon, 1), 0xffu);
+}
+
+TEST_F(BoardTest, OnlyTheFirstVcpuRunsAtPowerOn) {
+  config.cpus = 2;
+  const auto board = make();
+  VcpuState first, second;
+  board->vcpus()[0]->engine->pull(StateMask::kAll, first);
+  board->vcpus()[1]->engine->pull(StateMask::kAll, second);
+  EXPECT_EQ(first.activity, Activity::kRunning);
+  EXPECT_EQ(second.activity, Activity::kWaitForSipi);
+}
+
+}  // namespace
+}  // namespace vellum
