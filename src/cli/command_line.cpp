@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cli/completion.hpp"
+#include "cli/size.hpp"
 #include "cli/suggest.hpp"
 
 namespace vellum::cli {
@@ -24,6 +25,15 @@ too; Ctrl-] twice within a second leaves.
 Exit status: 0 the guest powered off (or rebooted, with --no-reboot); odd: the guest's own, through --debug-exit;
 2 bad command line or input file; 4 triple fault; 6 kernel panic followed by a reset (panic=-1); 8 every vCPU halted
 for ever; 10 the host failed.)";
+
+constexpr const char* kDiffFooter = R"(
+Boots the guest on both engines under the virtual clock, compares every register, device and the console's output at
+each interval and all of RAM now and then, and on a difference runs again to the first instruction after which they
+differ. Nothing reaches the guest's console from outside.
+
+  vellum diff --engine interp --engine interp --kernel vmlinuz --append 'console=ttyS0 panic=-1' --limit 200000000
+
+Exit status: 0 no divergence; 1 a divergence, printed; 2 bad command line or input file.)";
 
 constexpr const char* kTopFooter = R"(
 'vellum run --help' lists the options and has examples; 'vellum completion bash|zsh|fish' prints a completion script.)";
@@ -58,6 +68,55 @@ Result<Command> interpret_run(const CLI::App& run, const std::vector<RawOption>&
   for (std::size_t i = 0; i < table.size(); ++i)
     if (raw[i].option->count() > 0) VELLUM_TRY(apply_option(table[i], raw[i].value, options));
   VELLUM_TRY(check_config(options.machine));
+  return options;
+}
+
+// The options of `vellum run` that `vellum diff` has too: what the guest is, but not how it is run or shown.
+bool belongs_to_diff(const OptionRow& row) {
+  constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--protocol",
+                                          "--memory", "--cpus",   "--cpu",    "--log-level"};
+  return std::ranges::find(kShared, row.name) != std::end(kShared);
+}
+
+struct RawDiff {
+  std::vector<std::string> engines;
+  std::string interval, limit, inject;
+};
+
+Result<u64> parse_positive(const char* option, const std::string& text) {
+  auto value = parse_count(text, 1, ~u64{0});
+  if (!value) return fail(ErrorCode::kInvalidArgument, "{} {}", option, value.error().message);
+  return *value;
+}
+
+Result<Command> interpret_diff(const CLI::App& diff, const std::vector<RawOption>& raw, const RawDiff& own) {
+  std::vector<std::string> names{"--help", "--engine", "--interval", "--limit", "--inject"};
+  for (const OptionRow& row : run_option_table())
+    if (belongs_to_diff(row)) names.push_back(row.name);
+  if (const auto extras = diff.remaining(); !extras.empty())
+    return tl::unexpected(unknown_argument(extras.front(), names, "vellum diff --help"));
+  RunOptions shared;
+  const auto table = run_option_table();
+  for (std::size_t i = 0; i < table.size(); ++i)
+    if (raw[i].option != nullptr && raw[i].option->count() > 0)
+      VELLUM_TRY(apply_option(table[i], raw[i].value, shared));
+  if (own.engines.size() != 2)
+    return fail(ErrorCode::kInvalidArgument,
+                "diff compares two engines: give --engine twice, as in --engine interp --engine interp");
+  DiffOptions options;
+  options.log_level = shared.log_level;
+  for (const std::string& engine : own.engines) {
+    shared.machine.engine = engine;
+    VELLUM_TRY(check_config(shared.machine));
+  }
+  options.request.machine = shared.machine;
+  options.request.engine_a = own.engines[0];
+  options.request.engine_b = own.engines[1];
+  if (!own.interval.empty())
+    VELLUM_TRY_ASSIGN_TO(options.request.interval, parse_positive("--interval", own.interval));
+  if (!own.limit.empty()) VELLUM_TRY_ASSIGN_TO(options.request.limit, parse_positive("--limit", own.limit));
+  if (!own.inject.empty())
+    VELLUM_TRY_ASSIGN_TO(options.request.inject_at, parse_positive("--inject", own.inject));
   return options;
 }
 
@@ -99,6 +158,27 @@ Result<Command> parse_command_line(std::span<const std::string> arguments) {
     raw[i].option->group(row.group);
   }
 
+  CLI::App* diff = app.add_subcommand("diff", "boot a guest on two engines in lockstep and compare them");
+  diff->allow_extras();
+  diff->footer(kDiffFooter);
+  RawDiff raw_diff;
+  diff->add_option("--engine", raw_diff.engines, "an engine; give it twice")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  diff->add_option("--interval", raw_diff.interval, "instructions between comparisons (100000)")
+      ->type_name("N");
+  diff->add_option("--limit", raw_diff.limit, "stop after so many instructions")->type_name("N");
+  diff->add_option("--inject", raw_diff.inject,
+                   "flip a bit of the second engine's RBX after so many instructions, to see it found")
+      ->type_name("N");
+  std::vector<RawOption> raw_shared(table.size());
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    if (!belongs_to_diff(table[i])) continue;
+    raw_shared[i].option = diff->add_option(table[i].name, raw_shared[i].value, table[i].help)
+                               ->type_name(table[i].value)
+                               ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  }
+
   CLI::App* completion =
       app.add_subcommand("completion", "print a shell's completion script: bash, zsh or fish");
   std::string shell;
@@ -120,13 +200,14 @@ Result<Command> parse_command_line(std::span<const std::string> arguments) {
   }
 
   if (run->parsed()) return interpret_run(*run, raw);
+  if (diff->parsed()) return interpret_diff(*diff, raw_shared, raw_diff);
   if (completion->parsed()) {
     VELLUM_TRY_ASSIGN(text, completion_script(shell));
     return PrintText{std::move(text)};
   }
   if (const auto extras = app.remaining(); !extras.empty())
-    return tl::unexpected(
-        unknown_argument(extras.front(), {"run", "completion", "--help", "--version"}, "vellum --help"));
+    return tl::unexpected(unknown_argument(
+        extras.front(), {"run", "diff", "completion", "--help", "--version"}, "vellum --help"));
   return fail(ErrorCode::kInvalidArgument,
               "what to do? 'vellum run --kernel FILE' boots a guest; see 'vellum --help'");
 }

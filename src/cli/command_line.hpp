@@ -5,6 +5,7 @@
 #include <string>
 #include <variant>
 
+#include "cli/diff_command.hpp"
 #include "cli/options.hpp"
 
 namespace vellum::cli {
@@ -14,7 +15,7 @@ struct PrintText {
   std::string text;
 };
 
-using Command = std::variant<PrintText, RunOptions>;
+using Command = std::variant<PrintText, RunOptions, DiffOptions>;
 
 /// `arguments` without the program's name. Errors are one line, without "vellum: ".
 Result<Command> parse_command_line(std::span<const std::string> arguments);

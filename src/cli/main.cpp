@@ -17,5 +17,7 @@ int main(int argc, char** argv) {
     std::fputs(print->text.c_str(), stdout);
     return std::fflush(stdout) == 0 ? 0 : 10;
   }
+  if (const auto* diff = std::get_if<vellum::cli::DiffOptions>(&*command))
+    return vellum::cli::diff_command(*diff);
   return vellum::cli::run_command(std::get<vellum::cli::RunOptions>(*command));
 }

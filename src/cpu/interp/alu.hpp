@@ -1,4 +1,4 @@
-// Arithmetic with x86 flags, done by the host's own instructions: results and flags, undefined ones included,
+// Arithmetic with x86 flags, done by the host's own instructions: results and defined flags
 // are the host processor's.
 //
 // Each operation is a type with `apply<T>(a, b, flags)`: the result for operands of T (u8 to u64), updating
@@ -20,6 +20,15 @@ namespace vellum::interp {
 
 inline constexpr u64 kAllButCarry = x86::rflags::kArithmetic & ~x86::rflags::kCf;
 inline constexpr u64 kCarryOverflow = x86::rflags::kCf | x86::rflags::kOf;
+
+/// A flag that an instruction leaves undefined may be one that the host's processor does not write at all:
+/// then it would be what our own code happened to leave there. The masks below hold what is defined; the rest
+/// stays as the guest had it, so that runs are the same each time. Of the shifts AF is undefined, and OF
+/// unless the count is 1.
+constexpr u64 defined_by_shift(u64 mask, unsigned masked_count) {
+  return masked_count == 1 ? mask : mask & ~x86::rflags::kOf;
+}
+inline constexpr u64 kAllButAf = x86::rflags::kArithmetic & ~x86::rflags::kAf;
 
 // clang-format off
 #define VELLUM_BINARY(Name, mnemonic)                                                            \
@@ -72,11 +81,12 @@ inline constexpr u64 kCarryOverflow = x86::rflags::kCf | x86::rflags::kOf;
   struct Name {                                                                                  \
     template <class T>                                                                           \
     [[gnu::always_inline]] static T apply(T a, u8 count, u64& flags) {                           \
-      if ((count & (sizeof(T) == 8 ? 63 : 31)) == 0) return a;                                   \
+      const unsigned masked = count & (sizeof(T) == 8 ? 63 : 31);                                \
+      if (masked == 0) return a;                                                                 \
       u32 ax;                                                                                    \
       asm("btq $0, %[f]\n\t" mnemonic " %%cl, %[a]\n\tlahf\n\tseto %%al"                         \
           : [a] "+&q"(a), "=&a"(ax) : "c"(count), [f] "r"(flags) : "cc");                        \
-      merge_flags(flags, ax, mask);                                                              \
+      merge_flags(flags, ax, defined_by_shift(mask, masked));                                                              \
       return a;                                                                                  \
     }                                                                                            \
   };
@@ -94,9 +104,9 @@ VELLUM_COMPARE(Test, "test")
 VELLUM_UNARY(Inc, "inc", kAllButCarry)
 VELLUM_UNARY(Dec, "dec", kAllButCarry)
 VELLUM_UNARY(Neg, "neg", x86::rflags::kArithmetic)
-VELLUM_SHIFT(Shl, "shl", x86::rflags::kArithmetic)
-VELLUM_SHIFT(Shr, "shr", x86::rflags::kArithmetic)
-VELLUM_SHIFT(Sar, "sar", x86::rflags::kArithmetic)
+VELLUM_SHIFT(Shl, "shl", kAllButAf)
+VELLUM_SHIFT(Shr, "shr", kAllButAf)
+VELLUM_SHIFT(Sar, "sar", kAllButAf)
 VELLUM_SHIFT(Rol, "rol", kCarryOverflow)
 VELLUM_SHIFT(Ror, "ror", kCarryOverflow)
 VELLUM_SHIFT(Rcl, "rcl", kCarryOverflow)
@@ -119,26 +129,28 @@ struct Not {
 struct Shld {
   template <class T>
   static T apply(T a, T b, u8 count, u64& flags) {
-    if ((count & (sizeof(T) == 8 ? 63 : 31)) == 0) return a;
+    const unsigned masked = count & (sizeof(T) == 8 ? 63 : 31);
+    if (masked == 0) return a;
     u32 ax;
     asm("shld %%cl, %[b], %[a]\n\tlahf\n\tseto %%al"
         : [a] "+&r"(a), "=&a"(ax)
         : [b] "r"(b), "c"(count)
         : "cc");
-    merge_flags(flags, ax);
+    merge_flags(flags, ax, defined_by_shift(kAllButAf, masked));
     return a;
   }
 };
 struct Shrd {
   template <class T>
   static T apply(T a, T b, u8 count, u64& flags) {
-    if ((count & (sizeof(T) == 8 ? 63 : 31)) == 0) return a;
+    const unsigned masked = count & (sizeof(T) == 8 ? 63 : 31);
+    if (masked == 0) return a;
     u32 ax;
     asm("shrd %%cl, %[b], %[a]\n\tlahf\n\tseto %%al"
         : [a] "+&r"(a), "=&a"(ax)
         : [b] "r"(b), "c"(count)
         : "cc");
-    merge_flags(flags, ax);
+    merge_flags(flags, ax, defined_by_shift(kAllButAf, masked));
     return a;
   }
 };

@@ -102,7 +102,7 @@ struct Scan {
     } else {
       asm("bsf %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+&r"(result), "=&a"(ax) : [b] "r"(b) : "cc");
     }
-    merge_flags(v.state.rflags, ax);
+    merge_flags(v.state.rflags, ax, x86::rflags::kZf);
     if (b != 0) write_reg<T>(v, dst, result);
   }
   static Flow reg_reg(Vcpu& v, const Insn& i) {

@@ -137,6 +137,7 @@ std::optional<Exit> Interpreter::step(const Unit& unit, u64& done) {
     return deliver(v_.fault);
   }
   if (flow == Flow::kEndUnit) refresh_mode();
+  if (flow == Flow::kRepeat && !trap) s.rflags |= x86::rflags::kRf;
   VELLUM_ASSERT(done - done_before <= 1, "a step retired {}", done - done_before);
   u64 dr6_bits = v_.mmu.breakpoint_hits;
   v_.mmu.breakpoint_hits = 0;
@@ -189,6 +190,9 @@ Exit Interpreter::run(Budget budget) {
       units_run_.add();
       if (flow == Flow::kEndUnit)
         refresh_mode();
+      // What interrupts a repeated instruction pushes RF set, so that a breakpoint on it does not hit once more.
+      else if (flow == Flow::kRepeat)
+        v_.state.rflags |= x86::rflags::kRf;
       else if (flow == Flow::kFault) [[unlikely]]
         e = deliver(v_.fault);
     }

@@ -69,7 +69,7 @@ void multiply_accumulator(Vcpu& v, T b) {
           : [b] "q"(b)
           : "cc");
     }
-    merge_flags(v.state.rflags, a);
+    merge_flags(v.state.rflags, a, kCarryOverflow);
     reg<u16>(v, kRaxOffset) = product;
   } else {
     T a = reg<T>(v, kRaxOffset);
@@ -86,7 +86,7 @@ void multiply_accumulator(Vcpu& v, T b) {
           : [b] "r"(b)
           : "cc");
     }
-    merge_flags(v.state.rflags, static_cast<u32>(a));
+    merge_flags(v.state.rflags, static_cast<u32>(a), kCarryOverflow);
     write_reg<T>(v, kRaxOffset, low);
     write_reg<T>(v, kRdxOffset, high);
   }
@@ -173,7 +173,7 @@ struct Imul {
   static void multiply(Vcpu& v, u16 dst, T a, T b) {
     u32 ax;
     asm("imul %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+&r"(a), "=&a"(ax) : [b] "r"(b) : "cc");
-    merge_flags(v.state.rflags, ax);
+    merge_flags(v.state.rflags, ax, kCarryOverflow);
     write_reg<T>(v, dst, a);
   }
   static Flow reg_reg(Vcpu& v, const Insn& i) {

@@ -246,7 +246,8 @@ Flow repeated(Vcpu& v, const Insn& i) {
     if (!check_io_permission(v, static_cast<u16>(v.state.gpr[x86::kRdx]), Op::kPort)) return Flow::kFault;
   }
   u64 count = masked(i, v.state.gpr[x86::kRcx]);
-  const bool bulk_allowed = !i.legacy && i.address_shift == 0 && (v.state.rflags & x86::rflags::kDf) == 0;
+  const bool bulk_allowed = !i.legacy && i.address_shift == 0 && (v.state.rflags & x86::rflags::kDf) == 0 &&
+                            !v.mmu.accesses_are_watched();
   u64 batch = kBatch;
   while (count != 0) {
     u64 done = bulk_allowed ? Op::bulk(v, i, count) : 0;

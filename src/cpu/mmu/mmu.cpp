@@ -154,6 +154,8 @@ void Mmu::store(const Target& target, const u8* from, unsigned size) {
     }
     from += piece, at += piece, size -= piece;
   }
+  // The device may have raised an interrupt; it is taken at the next instruction, not at the unit's end.
+  code_was_written = true;
 }
 
 bool Mmu::read_any(u64 address, void* to, unsigned size, x86::Seg seg, Privilege privilege) {

@@ -162,7 +162,8 @@ class Mmu {
   /// False if not mapped.
   bool translate_quietly(u64 address, GuestPhys& physical);
 
-  /// Set when a store of this vCPU hit tracked code since it was last cleared: the running unit may be stale.
+  /// Set when a store of this vCPU hit tracked code, so that the running unit may be stale, or a device, so
+  /// that an interrupt may be due, since it was last cleared: the unit ends after the instruction.
   bool code_was_written = false;
   /// DR6 bits B0-B3 of data and I/O breakpoints that matched since last cleared; the engine raises the #DB
   /// trap after the instruction.
