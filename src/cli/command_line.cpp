@@ -39,10 +39,16 @@ constexpr const char* kTopFooter = R"(
 'vellum run --help' lists the options and has examples; 'vellum completion bash|zsh|fish' prints a completion script.)";
 
 struct RawOption {
-  std::string value;
+  std::vector<std::string> values;  ///< in the order given; of most options the last one counts
   bool flag = false;
   CLI::Option* option = nullptr;
 };
+
+Result<> apply_given(const OptionRow& row, const RawOption& raw, RunOptions& options) {
+  if (raw.flag) return apply_option(row, "", options);
+  for (const std::string& value : raw.values) VELLUM_TRY(apply_option(row, value, options));
+  return {};
+}
 
 // What CLI11 did not recognise, as one line.
 Error unknown_argument(const std::string& argument, const std::vector<std::string>& known, const char* help) {
@@ -65,8 +71,7 @@ Result<Command> interpret_run(const CLI::App& run, const std::vector<RawOption>&
     return tl::unexpected(unknown_argument(extras.front(), run_option_names(), "vellum run --help"));
   RunOptions options;
   const auto table = run_option_table();
-  for (std::size_t i = 0; i < table.size(); ++i)
-    if (raw[i].option->count() > 0) VELLUM_TRY(apply_option(table[i], raw[i].value, options));
+  for (std::size_t i = 0; i < table.size(); ++i) VELLUM_TRY(apply_given(table[i], raw[i], options));
   VELLUM_TRY(check_config(options.machine));
   return options;
 }
@@ -97,9 +102,7 @@ Result<Command> interpret_diff(const CLI::App& diff, const std::vector<RawOption
     return tl::unexpected(unknown_argument(extras.front(), names, "vellum diff --help"));
   RunOptions shared;
   const auto table = run_option_table();
-  for (std::size_t i = 0; i < table.size(); ++i)
-    if (raw[i].option != nullptr && raw[i].option->count() > 0)
-      VELLUM_TRY(apply_option(table[i], raw[i].value, shared));
+  for (std::size_t i = 0; i < table.size(); ++i) VELLUM_TRY(apply_given(table[i], raw[i], shared));
   if (own.engines.size() != 2)
     return fail(ErrorCode::kInvalidArgument,
                 "diff compares two engines: give --engine twice, as in --engine interp --engine interp");
@@ -151,10 +154,10 @@ Result<Command> parse_command_line(std::span<const std::string> arguments) {
     const OptionRow& row = table[i];
     std::string help = row.help;
     if (!row.choices.empty()) help += "\none of " + CLI::detail::join(row.choices, ", ");
-    raw[i].option = row.value.empty() ? run->add_flag(row.name, raw[i].flag, help)
-                                      : run->add_option(row.name, raw[i].value, help)
-                                            ->type_name(row.value)
-                                            ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    raw[i].option =
+        row.value.empty()
+            ? run->add_flag(row.name, raw[i].flag, help)
+            : run->add_option(row.name, raw[i].values, help)->type_name(row.value)->allow_extra_args(false);
     raw[i].option->group(row.group);
   }
 
@@ -174,9 +177,9 @@ Result<Command> parse_command_line(std::span<const std::string> arguments) {
   std::vector<RawOption> raw_shared(table.size());
   for (std::size_t i = 0; i < table.size(); ++i) {
     if (!belongs_to_diff(table[i])) continue;
-    raw_shared[i].option = diff->add_option(table[i].name, raw_shared[i].value, table[i].help)
+    raw_shared[i].option = diff->add_option(table[i].name, raw_shared[i].values, table[i].help)
                                ->type_name(table[i].value)
-                               ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+                               ->allow_extra_args(false);
   }
 
   CLI::App* completion =

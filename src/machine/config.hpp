@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/int.hpp"
 #include "base/result.hpp"
@@ -12,7 +13,7 @@ enum class ClockKind : u8 { kReal, kVirtual };
 
 struct MachineConfig {
   std::string kernel;  ///< path
-  std::string initrd;  ///< path, or empty; a multiboot kernel's first module
+  std::vector<std::string> initrds;  ///< paths: joined to one initrd, or a multiboot kernel's modules
   std::string append;  ///< the kernel's command line
   std::string protocol = "auto";
   u64 memory = u64{512} << 20;  ///< bytes

@@ -9,7 +9,7 @@ Result<> load_guest(Board& board, const MachineConfig& config, const LoadProgres
   VELLUM_TRY_ASSIGN(protocol, parse_protocol(config.protocol));
   BootRequest request;
   request.kernel = config.kernel;
-  if (!config.initrd.empty()) request.initrds.push_back(config.initrd);
+  request.initrds = config.initrds;
   request.command_line = config.append;
   request.protocol = protocol;
   const auto identity = board.cpu_model().cpuid(1, 0, {.cpu_count = config.cpus});

@@ -3,8 +3,8 @@
 #include <fcntl.h>
 
 #include "base/assert.hpp"
-#include "base/log.hpp"
 #include "machine/host_time.hpp"
+#include "machine/load_guest.hpp"
 
 namespace vellum {
 namespace {
@@ -98,24 +98,7 @@ Result<> Machine::power_on() {
   const BoardResources resources{*machine_control_, *serial_sink_, debug_sink_.get(), virtual_wall_start_};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
-  board_->start_like_firmware();
-
-  VELLUM_TRY_ASSIGN(protocol, parse_protocol(config_.protocol));
-  BootRequest request;
-  request.kernel = config_.kernel;
-  if (!config_.initrd.empty()) request.initrds.push_back(config_.initrd);
-  request.command_line = config_.append;
-  request.protocol = protocol;
-  const auto identity = board_->cpu_model().cpuid(1, 0, {.cpu_count = config_.cpus});
-  request.firmware = {config_.cpus, identity.eax, identity.edx};
-  VELLUM_TRY_ASSIGN(plan, load(request, board_->ram(), progress_));
-  spdlog::info("{}: {}", config_.kernel, plan.description);
-
-  Engine& first = *board_->vcpus().front()->engine;
-  VcpuState state;
-  first.pull(StateMask::kAll, state);
-  plan.entry.apply_to(state);
-  first.push(StateMask::kAll, state);
+  VELLUM_TRY(load_guest(*board_, config_, progress_));
   power_on_ns_ += host_ns() - begin;
   return {};
 }

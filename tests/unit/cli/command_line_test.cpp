@@ -63,7 +63,7 @@ TEST(CommandLine, EveryOptionReachesItsField) {
                                           "log",
                                           "--log-level",
                                           "debug"});
-  EXPECT_EQ(options.machine.initrd, "i");
+  EXPECT_EQ(options.machine.initrds, std::vector<std::string>{"i"});
   EXPECT_EQ(options.machine.append, "console=ttyS0 quiet");
   EXPECT_EQ(options.machine.memory, u64{2} << 30);
   EXPECT_EQ(options.machine.cpus, 4u);
@@ -79,6 +79,11 @@ TEST(CommandLine, EveryOptionReachesItsField) {
 
 TEST(CommandLine, TheLastOfARepeatedOptionCounts) {
   EXPECT_EQ(run_options({"run", "--kernel", "a", "--kernel", "b"}).machine.kernel, "b");
+}
+
+TEST(CommandLine, InitrdsAddUp) {
+  const auto options = run_options({"run", "--kernel", "k", "--initrd", "a", "--initrd", "b"});
+  EXPECT_EQ(options.machine.initrds, (std::vector<std::string>{"a", "b"}));
 }
 
 TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
