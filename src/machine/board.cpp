@@ -145,7 +145,7 @@ Result<> Board::add_vcpus(const MachineConfig& config, StateQueue& states) {
   // "auto" is the fastest engine that this build has; there is one.
   VELLUM_ASSERT(config.engine == "auto" || config.engine == "interp", "engine '{}'", config.engine);
   for (const auto& slot : vcpus_) {
-    auto& port = devices_.make<VcpuPort>(*apics_[slot->index]);
+    auto& port = devices_.make<VcpuPort>(*apics_[slot->index], config.cpus);
     slot->engine =
         std::make_unique<interp::Interpreter>(slot->index, *space_, port, *clock_, *model_, slot->hazards);
     if (states.restoring()) slot->engine->push(StateMask::kAll, states.next<VcpuState>());

@@ -33,7 +33,7 @@ class HazardHost final : public ApicHost {
 /// The core's way to the APIC; on the vCPU's thread.
 class VcpuPort final : public VcpuBoard {
  public:
-  explicit VcpuPort(LocalApic& apic) : apic_(apic) {}
+  VcpuPort(LocalApic& apic, unsigned cpu_count) : apic_(apic), cpu_count_(cpu_count) {}
   int acknowledge_interrupt() override { return apic_.acknowledge(); }
   bool read_apic_msr(u32 msr, u64& value) override { return apic_.read_msr(msr, value); }
   bool write_apic_msr(u32 msr, u64 value) override { return apic_.write_msr(msr, value); }
@@ -45,9 +45,12 @@ class VcpuPort final : public VcpuBoard {
   u8 read_cr8() override { return apic_.cr8(); }
   void write_cr8(u8 value) override { apic_.set_cr8(value); }
   u32 apic_id() const override { return apic_.id(); }
+  u32 cpu_count() const override { return cpu_count_; }
+  u64 apic_timer_hz() const override { return kApicTimerHz; }
 
  private:
   LocalApic& apic_;
+  const u32 cpu_count_;
 };
 
 }  // namespace vellum

@@ -32,7 +32,7 @@ Interpreter::Interpreter(unsigned index, AddressSpace& space, VcpuBoard& board, 
   const auto offset = reinterpret_cast<const u8*>(&v_.zero) - reinterpret_cast<const u8*>(&v_);
   VELLUM_ASSERT(offset == zero_offset(), "Vcpu::zero is at {}, expected at {}", offset, zero_offset());
   VELLUM_ASSERT(static_cast<void*>(&v_) == static_cast<void*>(&v_.state), "Vcpu::state is not first");
-  v_.state = reset_state(index == 0);
+  v_.state = reset_state(index == 0, model.signature());
   resync(v_);
 }
 

@@ -18,6 +18,7 @@ namespace {
 // if a power of two up to 64; 4 for a far pointer (6), 8 for an extended real (10).
 constexpr u64 alignment_of(unsigned size) {
   if (size > 64) return 1;
+  if (size == 14) return 2;  // FNSTENV and FLDENV with a 16-bit operand size
   return std::has_single_bit(size) || size < 16 ? std::bit_floor(size) : 4;
 }
 

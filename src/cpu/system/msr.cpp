@@ -30,10 +30,15 @@ bool read_deadline(Vcpu& v, u32 index, u64& value) {
 bool write_deadline(Vcpu& v, u32 index, u64 value) {
   if (value != 0) {
     const u64 now = v.clock.tsc();
-    const u64 delta = value - (now + v.state.msr.tsc_adjust);
-    // As a signed distance, so that a deadline before this vCPU's time zero is simply past.
-    const bool past = static_cast<i64>(delta) <= 0;
-    value = past ? std::max<u64>(now, 1) : now + delta;
+    const u64 own_now = now + v.state.msr.tsc_adjust;
+    // Unsigned: a deadline below this vCPU's TSC has passed, one of all ones never comes.
+    if (value <= own_now) {
+      value = std::max<u64>(now, 1);
+    } else if (value - own_now > ~u64{0} - now) {
+      value = ~u64{0};
+    } else {
+      value = now + (value - own_now);
+    }
   }
   return v.board.write_apic_msr(index, value) || v.raise_gp();
 }

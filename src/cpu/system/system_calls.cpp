@@ -37,8 +37,29 @@ void enter(Vcpu& v, const Segment& cs, const Segment& ss, u64 rip, unsigned cpl)
   v.mmu.update_context();
 }
 
+/// 64-bit mode; AMD's also in compatibility and legacy protected mode (APM vol. 3, SYSCALL), and Linux on a
+/// CPU that says it is AMD's makes its 32-bit programs use that.
 bool syscall_enabled(const Vcpu& v) {
-  return v.state.mode_64() && (v.state.msr.efer & x86::efer::kSce) != 0;
+  if ((v.state.msr.efer & x86::efer::kSce) == 0) return false;
+  return v.state.mode_64() || (v.model.is_amd() && v.state.protected_mode() && !v.state.virtual_8086());
+}
+
+/// AMD's legacy-mode SYSCALL and SYSRET: EIP only, flat 32-bit segments, IF (and VM, RF) instead of a mask.
+bool legacy_syscall(Vcpu& v) {
+  VcpuState& s = v.state;
+  s.gpr[x86::kRcx] = s.rip;
+  s.rflags &= ~(flag::kIf | flag::kRf);
+  const u64 selector = bits(s.msr.star, 47, 32) & 0xfffc;
+  enter(v, flat_code(selector, 0, false), flat_stack(selector + 8, 0), bits(s.msr.star, 31, 0), 0);
+  return true;
+}
+bool legacy_sysret(Vcpu& v) {
+  VcpuState& s = v.state;
+  s.rflags |= flag::kIf;
+  const u64 base = bits(s.msr.star, 63, 48);
+  enter(v, flat_code(base | 3, 3, false), flat_stack((base + 8) | 3, 3), static_cast<u32>(s.gpr[x86::kRcx]),
+        3);
+  return true;
 }
 
 /// SYSENTER and SYSEXIT: protected mode (virtual-8086 included) with a code selector set up.
@@ -51,11 +72,13 @@ bool sysenter_enabled(const Vcpu& v) {
 bool syscall(Vcpu& v) {
   if (!syscall_enabled(v)) return v.raise_ud();
   VcpuState& s = v.state;
+  if (!s.long_mode_active()) return legacy_syscall(v);
+  const u64 target = s.mode_64() ? s.msr.lstar : s.msr.cstar;
   s.gpr[x86::kRcx] = s.rip;
   s.gpr[x86::kR11] = s.rflags & ~flag::kRf;
   s.rflags = (s.rflags & ~(s.msr.sfmask | flag::kRf)) | flag::kFixed1;
   const u64 selector = bits(s.msr.star, 47, 32) & 0xfffc;
-  enter(v, flat_code(selector, 0, true), flat_stack(selector + 8, 0), s.msr.lstar, 0);
+  enter(v, flat_code(selector, 0, true), flat_stack(selector + 8, 0), target, 0);
   return true;
 }
 
@@ -63,6 +86,7 @@ bool sysret(Vcpu& v, unsigned operand_size) {
   if (!syscall_enabled(v)) return v.raise_ud();
   if (v.state.cpl != 0) return v.raise_gp(0);
   VcpuState& s = v.state;
+  if (!s.long_mode_active()) return legacy_sysret(v);
   const bool to_64_bit = operand_size == 8;
   const u64 rip = to_64_bit ? s.gpr[x86::kRcx] : static_cast<u32>(s.gpr[x86::kRcx]);
   if (!x86::is_canonical(rip)) return v.raise_gp(0);  // still in ring 0, on the kernel's path
