@@ -48,7 +48,7 @@ class StateQueue {
   bool restoring() const { return restoring_; }
   /// The next saved state, or `fresh` at power-on. After a failure: `fresh`, and status() says what failed.
   template <class State>
-  State next(State fresh = State()) {
+  State next(const State& fresh = State()) {
     if (!restoring_ || !status_) return fresh;
     if (rest_.empty()) {
       status_ = fail(ErrorCode::kBadInput, "the saved state ends before '{}'", State::kKind);
