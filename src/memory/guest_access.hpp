@@ -51,9 +51,9 @@ template <class T>
   auto& cell = *static_cast<detail::Unaligned<T>*>(p);
   bool equal;
   if constexpr (sizeof(T) == 1) {
-    asm volatile("lock cmpxchgb %3, %1" : "=@ccz"(equal), "+m"(cell), "+a"(expected) : "q"(desired) : "memory");
+    asm volatile("lock cmpxchgb %3, %1" : "=@ccz"(equal), "+m"(cell.value), "+a"(expected) : "q"(desired) : "memory");
   } else {
-    asm volatile("lock cmpxchg %3, %1" : "=@ccz"(equal), "+m"(cell), "+a"(expected) : "r"(desired) : "memory");
+    asm volatile("lock cmpxchg %3, %1" : "=@ccz"(equal), "+m"(cell.value), "+a"(expected) : "r"(desired) : "memory");
   }
   return equal;
 }

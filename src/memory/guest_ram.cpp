@@ -13,10 +13,11 @@
 namespace vellum {
 namespace {
 
-// A full memory barrier on every running thread of this process. Without the expedited form (seccomp, old kernels)
-// the slower global one does the same.
+// A full memory barrier on every running thread of this process. Without the expedited form (seccomp, old
+// kernels) the slower global one does the same.
 void barrier_on_all_threads() {
-  static const bool registered = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+  static const bool registered =
+      ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
   if (registered && ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return;
   ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
@@ -29,21 +30,31 @@ Result<std::unique_ptr<GuestRam>> GuestRam::create(u64 size) {
   if (!fd) return fail_errno("cannot create guest memory (memfd)", errno);
   if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0)
     return fail_errno(fmt::format("cannot size guest memory to {} MiB", size >> 20), errno);
-  auto mapping = Mapping::create(size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd.get());
-  if (!mapping)
-    return tl::unexpected(std::move(mapping).error().context(fmt::format("guest memory of {} MiB", size >> 20)));
-  ::madvise(mapping->data(), size, MADV_HUGEPAGE);  // advice only; a host without it is merely slower
-  ::madvise(mapping->data(), size, MADV_DONTDUMP);
-  return std::unique_ptr<GuestRam>(
-      new GuestRam(std::move(fd), std::move(*mapping), std::min(size, kLowRamLimit)));
+  // Guards on both sides, and room to begin RAM at a multiple of 2 MiB, as huge pages need.
+  auto reserved =
+      Mapping::create(size + 3 * kGuardSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+  if (!reserved)
+    return tl::unexpected(
+        std::move(reserved).error().context(fmt::format("guest memory of {} MiB", size >> 20)));
+  u8* const base =
+      reserved->data() + kGuardSize + (-reinterpret_cast<u64>(reserved->data()) & (kGuardSize - 1));
+  // SAFETY: MAP_FIXED, inside of what was just reserved.
+  if (::mmap(base, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd.get(), 0) ==
+      MAP_FAILED)
+    return fail_errno(fmt::format("cannot map guest memory of {} MiB", size >> 20), errno);
+  ::madvise(base, size, MADV_HUGEPAGE);  // advice only; a host without it is merely slower
+  ::madvise(base, size, MADV_DONTDUMP);
+  return std::unique_ptr<GuestRam>(new GuestRam(std::move(fd), std::move(*reserved), base, size));
 }
 
-GuestRam::GuestRam(FileDescriptor fd, Mapping mapping, u64 low_size)
+GuestRam::GuestRam(FileDescriptor fd, Mapping reserved, u8* base, u64 size)
     : fd_(std::move(fd)),
-      mapping_(std::move(mapping)),
-      low_size_(low_size),
-      high_size_(mapping_.size() - low_size),
-      code_pages_(new CodePage[mapping_.size() >> kPageShift]) {}
+      reserved_(std::move(reserved)),
+      base_(base),
+      size_(size),
+      low_size_(std::min(size, kLowRamLimit)),
+      high_size_(size - low_size_),
+      code_pages_(new CodePage[size >> kPageShift]) {}
 
 std::vector<GuestPhysRange> GuestRam::ranges() const {
   std::vector<GuestPhysRange> ranges{{GuestPhys(0), low_size_}};

@@ -33,21 +33,24 @@ class GuestRam {
  public:
   static constexpr u64 kLowRamLimit = u64{3} << 30;
   static constexpr u64 kHighRamStart = u64{4} << 30;
+  /// On either side of RAM the host has this much inaccessible address space: an access of ours that misses RAM by
+  /// little faults, and reaches nothing else.
+  static constexpr u64 kGuardSize = u64{2} << 20;
 
   /// `size` in bytes, a positive multiple of 4 KiB. Fails with kHost when the host lacks the memory.
   static Result<std::unique_ptr<GuestRam>> create(u64 size);
 
-  u64 size() const { return mapping_.size(); }
+  u64 size() const { return size_; }
   u64 low_size() const { return low_size_; }
-  u64 high_size() const { return size() - low_size_; }
+  u64 high_size() const { return high_size_; }
   int memfd() const { return fd_.get(); }
   /// The RAM ranges in ascending order: one or two.
   std::vector<GuestPhysRange> ranges() const;
 
   /// The host address of a guest-physical one, or nullptr if it is not RAM. Good to the end of its 4 KiB page.
   u8* host(GuestPhys a) const {
-    if (a.value < low_size_) return mapping_.data() + a.value;
-    if (a.value - kHighRamStart < high_size_) return mapping_.data() + low_size_ + (a.value - kHighRamStart);
+    if (a.value < low_size_) return base_ + a.value;
+    if (a.value - kHighRamStart < high_size_) return base_ + low_size_ + (a.value - kHighRamStart);
     return nullptr;
   }
 
@@ -73,10 +76,12 @@ class GuestRam {
   std::mutex& split_lock() { return split_lock_; }
 
  private:
-  GuestRam(FileDescriptor fd, Mapping mapping, u64 low_size);
+  GuestRam(FileDescriptor fd, Mapping reserved, u8* base, u64 size);
 
   FileDescriptor fd_;
-  Mapping mapping_;
+  Mapping reserved_;  ///< RAM and the guards
+  u8* base_;
+  u64 size_;
   u64 low_size_;
   u64 high_size_;
   std::mutex split_lock_;

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "memory/address_space.hpp"
 
@@ -49,6 +52,21 @@ TEST(GuestRam, BytesGivesWholeRangesOnly) {
   EXPECT_TRUE(ram->bytes(GuestPhys(4 * kGib + 5), kGib - 4).empty());
   EXPECT_TRUE(ram->bytes(GuestPhys(0x1000), ~u64{0}).empty());
   EXPECT_TRUE(ram->bytes(GuestPhys(~u64{0} - 1), 4).empty());
+}
+
+TEST(GuestRam, IsSurroundedByInaccessiblePages) {
+  const auto ram = make(3 * kPageSize);
+  const u8* const base = ram->host(GuestPhys(0));
+  const auto readable = [](const u8* p) {
+    return ::access(reinterpret_cast<const char*>(p), F_OK) == 0 || errno != EFAULT;
+  };
+  EXPECT_EQ(reinterpret_cast<u64>(base) % (2 * kMib), 0u);
+  EXPECT_TRUE(readable(base));
+  EXPECT_TRUE(readable(base + 3 * kPageSize - 1));
+  EXPECT_FALSE(readable(base - 1));
+  EXPECT_FALSE(readable(base - GuestRam::kGuardSize));
+  EXPECT_FALSE(readable(base + 3 * kPageSize));
+  EXPECT_FALSE(readable(base + 3 * kPageSize + GuestRam::kGuardSize - 1));
 }
 
 TEST(GuestRam, StartsZeroedAndIsSharedThroughItsFile) {
