@@ -38,7 +38,7 @@ std::string describe(const Outcome& outcome) {
     case Kind::kDebugExit:
       return {};
     case Kind::kTripleFault:
-      return fmt::format("the guest triple-faulted: {}", outcome.text);
+      return fmt::format("the guest crashed: {}", outcome.text);
     case Kind::kPanic:
       return fmt::format("the guest's kernel panicked: {}", outcome.text);
     case Kind::kStuck:

@@ -22,7 +22,8 @@ TEST(ExitStatus, OursAreEvenAndTheGuestsAreOdd) {
 
 TEST(Describe, OnlyWhatWentWrongGetsAMessage) {
   EXPECT_EQ(describe({Kind::kPowerOff, 0, {}}), "");
-  EXPECT_EQ(describe({Kind::kTripleFault, 0, "vCPU 0: #UD"}), "the guest triple-faulted: vCPU 0: #UD");
+  EXPECT_EQ(describe({Kind::kTripleFault, 0, "vCPU 0: triple fault"}),
+            "the guest crashed: vCPU 0: triple fault");
 }
 
 void see(PanicWatch& watch, std::string_view text) {
