@@ -26,9 +26,9 @@ template <class T>
   T value;
   const auto& cell = *static_cast<const detail::Unaligned<T>*>(p);
   if constexpr (sizeof(T) == 1) {
-    asm volatile("movb %1, %0" : "=q"(value) : "m"(cell));
+    asm volatile("movb %1, %0" : "=q"(value) : "m"(cell.value));
   } else {
-    asm volatile("mov %1, %0" : "=r"(value) : "m"(cell));
+    asm volatile("mov %1, %0" : "=r"(value) : "m"(cell.value));
   }
   return value;
 }
@@ -38,9 +38,9 @@ template <class T>
   static_assert(sizeof(T) <= 8);
   auto& cell = *static_cast<detail::Unaligned<T>*>(p);
   if constexpr (sizeof(T) == 1) {
-    asm volatile("movb %1, %0" : "=m"(cell) : "q"(value));
+    asm volatile("movb %1, %0" : "=m"(cell.value) : "q"(value));
   } else {
-    asm volatile("mov %1, %0" : "=m"(cell) : "r"(value));
+    asm volatile("mov %1, %0" : "=m"(cell.value) : "r"(value));
   }
 }
 
