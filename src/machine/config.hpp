@@ -19,7 +19,7 @@ struct MachineConfig {
   u64 memory = u64{512} << 20;  ///< bytes
   unsigned cpus = 1;
   std::string engine = "auto";
-  std::string cpu_model = "host";
+  std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
   bool debug_exit = false;  ///< isa-debug-exit at port 0xf4
   std::string debugcon;     ///< path that port 0xe9 writes to, or empty: no such port

@@ -8,6 +8,10 @@
 namespace vellum::x86 {
 namespace {
 
+/// The best named model that the host can carry: the same guest on most hosts, with a TSC rate that it is
+/// told.
+constexpr std::string_view kAutomatic = "auto";
+
 enum class Level : u8 { kHost, kV2, kV3 };
 
 struct ModelRow {
@@ -81,7 +85,7 @@ Result<FeatureSet> named_model_features(const ModelRow& model, const HostCpu& ho
 }  // namespace
 
 std::vector<std::string_view> CpuModel::names() {
-  std::vector<std::string_view> names;
+  std::vector<std::string_view> names{kAutomatic};
   for (const ModelRow& model : kModels) names.push_back(model.name);
   return names;
 }
@@ -91,6 +95,11 @@ Result<CpuModel> CpuModel::create(std::string_view name) {
 }
 
 Result<CpuModel> CpuModel::create_on(std::string_view name, const HostCpu& host) {
+  if (name == kAutomatic) {
+    for (const std::string_view candidate : {"x86-64-v3", "x86-64-v2"})
+      if (auto model = create_on(candidate, host)) return model;
+    return create_on("host", host);
+  }
   const auto row =
       std::find_if(kModels.begin(), kModels.end(), [&](const ModelRow& m) { return m.name == name; });
   if (row == kModels.end())

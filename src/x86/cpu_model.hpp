@@ -45,9 +45,10 @@ inline constexpr u64 kRdclNo = u64{1} << 0, kIbrsAll = u64{1} << 1, kSkipVmentry
 
 class CpuModel {
  public:
-  /// `name`: "host" (what both this host and Vellum have), "x86-64-v2" or "x86-64-v3". Fails with
-  /// kInvalidArgument (the message lists the names), or kUnsupported if the host itself lacks what the model
-  /// has and Vellum needs the host for (vector instructions run on the host's units).
+  /// `name`: "auto" (x86-64-v3, or -v2, or host: the first that this host can carry), "host" (what both this
+  /// host and Vellum have), "x86-64-v2" or "x86-64-v3". Fails with kInvalidArgument (the message lists the
+  /// names), or kUnsupported if the host itself lacks what the model has and Vellum needs the host for
+  /// (vector instructions run on the host's units).
   static Result<CpuModel> create(std::string_view name);
   /// As create(), for a given host (tests).
   static Result<CpuModel> create_on(std::string_view name, const HostCpu& host);

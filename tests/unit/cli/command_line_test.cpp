@@ -31,7 +31,7 @@ TEST(CommandLine, DefaultsAreWhatTheHelpSays) {
   EXPECT_EQ(options.machine.kernel, "vmlinuz");
   EXPECT_EQ(options.machine.memory, u64{512} << 20);
   EXPECT_EQ(options.machine.cpus, 1u);
-  EXPECT_EQ(options.machine.cpu_model, "host");
+  EXPECT_EQ(options.machine.cpu_model, "auto");
   EXPECT_EQ(options.machine.engine, "auto");
   EXPECT_EQ(options.machine.clock, ClockKind::kReal);
   EXPECT_FALSE(options.stats);

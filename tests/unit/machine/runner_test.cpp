@@ -156,6 +156,37 @@ TEST_F(RunnerTest, ThreadsReportWhenAllAreHaltedWithInterruptsOff) {
   EXPECT_EQ(control->outcome()->kind, Outcome::Kind::kStuck);
 }
 
+TEST_F(RunnerTest, ThreadsReportItThoughAMaskedInterruptIsPending) {
+  auto& slot = add_vcpu([](FakeEngine&, Budget) -> Exit { return exit::Halted{}; });
+  static_cast<FakeEngine&>(*slot.engine).rflags = 2;
+  slot.hazards.set(Hazards::kInterrupt);
+  ThreadedRunner runner(slots, make_control(1));
+  runner.start();
+  runner.join();
+  EXPECT_EQ(control->outcome()->kind, Outcome::Kind::kStuck);
+}
+
+TEST_F(RunnerTest, AnNmiWakesAVcpuWhoseInterruptsAreDisabled) {
+  std::promise<void> halted;
+  auto& slot = add_vcpu([&](FakeEngine&, Budget) -> Exit {
+    if (slots[0]->hazards.clear(Hazards::kNmi)) return power_off(*control);
+    halted.set_value();
+    return exit::Halted{};
+  });
+  static_cast<FakeEngine&>(*slot.engine).rflags = 2;
+  // A second one that runs keeps the machine from being stuck.
+  add_vcpu([&](FakeEngine&, Budget) -> Exit {
+    while (!slots[1]->hazards.test(Hazards::kStop)) std::this_thread::yield();
+    return exit::Interrupted{};
+  });
+  ThreadedRunner runner(slots, make_control(2));
+  runner.start();
+  halted.get_future().wait();
+  slot.hazards.set(Hazards::kNmi);
+  runner.join();
+  EXPECT_EQ(control->outcome()->kind, Outcome::Kind::kPowerOff);
+}
+
 TEST_F(RunnerTest, PauseStopsEveryVcpuAndResumeLetsThemGoOn) {
   std::atomic<u64> work{0};
   for (int i = 0; i < 2; ++i) {

@@ -42,7 +42,7 @@ TEST(CpuModel, UnknownNameListsTheModels) {
   const auto model = CpuModel::create_on("pentium", full_host());
   ASSERT_FALSE(model);
   EXPECT_EQ(model.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(model.error().message, "unknown CPU model 'pentium'; the models are host, x86-64-v2, x86-64-v3");
+  EXPECT_EQ(model.error().message, "unknown CPU model 'pentium'; the models are auto, host, x86-64-v2, x86-64-v3");
 }
 
 TEST(CpuModel, NamedModelNamesTheFirstFeatureThatTheHostLacks) {
@@ -103,6 +103,12 @@ TEST(CpuModel, NoModelHasWhatVellumLacks) {
       EXPECT_FALSE(row.availability == Availability::kNever && model->has(row.feature))
           << name << " " << row.name;
   }
+}
+
+TEST(CpuModel, AutomaticTakesTheBestThatTheHostCanCarry) {
+  EXPECT_EQ(CpuModel::create_on("auto", full_host())->name(), "x86-64-v3");
+  EXPECT_EQ(CpuModel::create_on("auto", host_without({Feature::kAvx2}))->name(), "x86-64-v2");
+  EXPECT_EQ(CpuModel::create_on("auto", host_without({Feature::kAvx2, Feature::kSsse3}))->name(), "host");
 }
 
 TEST(CpuModel, HostIsTheIntersection) {
