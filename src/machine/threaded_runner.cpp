@@ -8,6 +8,19 @@
 #include "machine/vcpu_runner.hpp"
 
 namespace vellum {
+namespace {
+
+/// What wakes a vCPU that halted with interrupts disabled.
+constexpr u32 kWakesDeaf = ~u32{Hazards::kInterrupt};
+
+/// For the rare states in which a word of hazards that is not 0 has to be waited on: looked at again now and
+/// then, so that no wake-up is lost between two looks.
+void nap() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+}  // namespace
+
 void ThreadedRunner::start() {
   for (const auto& slot : slots_) {
     threads_.emplace_back([this, &slot = *slot] { run_vcpu(slot); });
@@ -30,32 +43,38 @@ void ThreadedRunner::run_vcpu(VcpuSlot& slot) {
     if (slot.hazards.test(Hazards::kStop) && !control_.check_in(own)) return;
     if (!std::holds_alternative<exit::Halted>(exit)) continue;
 
-    // A hazard may have come between the engine's last look and now: then run again. If even so it halts at
-    // once without retiring anything, what is pending can't wake it (IF is clear): look again now and then,
-    // so that no wake-up is lost between two looks at a word that was not 0.
-    if (slot.hazards.load() == 0) {
-      sleep_halted(slot);
-    } else if (slot.engine->retired() == retired_before) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    // A hazard that came between the engine's last look and now: run again. If even so it halts at once
+    // without retiring anything, what is pending can't wake it: don't spin.
+    if (slot.hazards.load() != 0 && slot.engine->retired() == retired_before) nap();
+    sleep_halted(slot);
   }
 }
 
 void ThreadedRunner::sleep_halted(VcpuSlot& slot) {
   const u64 begin = host_ns();
-  const bool deaf = slot.deaf();
-  if (deaf) note_deaf();
-  slot.hazards.wait();
-  if (deaf) deaf_.fetch_sub(1);
+  if (!slot.deaf()) {
+    if (slot.hazards.load() == 0) slot.hazards.wait();
+  } else {
+    note_deaf();
+    // A maskable interrupt may be pending all the while; anything else wakes it.
+    while ((slot.hazards.load() & kWakesDeaf) == 0) {
+      if (slot.hazards.load() == 0) {
+        slot.hazards.wait();
+      } else {
+        nap();
+      }
+    }
+    deaf_.fetch_sub(1);
+  }
   slot.halted_ns.add(host_ns() - begin);
 }
 
 void ThreadedRunner::note_deaf() {
   if (deaf_.fetch_add(1) + 1 != slots_.size()) return;
-  // The last one to fall asleep sees the others' words: one with a bit set (an NMI, INIT or SIPI sent to it
+  // The last one to fall asleep sees the others' words: one with such a bit (an NMI, INIT or SIPI sent to it
   // before its sender slept) is about to wake. Devices send maskable interrupts only.
   for (const auto& slot : slots_)
-    if (slot->hazards.load() != 0) return;
+    if ((slot->hazards.load() & kWakesDeaf) != 0) return;
   control_.request({Outcome::Kind::kStuck, 0, "every vCPU halted with interrupts disabled"});
 }
 
