@@ -63,7 +63,7 @@ template <class Run>
 [[gnu::always_inline]] inline void copy_128(void* to, const void* from) {
   const auto& source = *static_cast<const detail::Unaligned<u128>*>(from);
   auto& target = *static_cast<detail::Unaligned<u128>*>(to);
-  asm volatile("movdqu %1, %%xmm0\n\tmovdqu %%xmm0, %0" : "=m"(target) : "m"(source) : "xmm0");
+  asm volatile("movdqu %1, %%xmm0\n\tmovdqu %%xmm0, %0" : "=m"(target.value) : "m"(source.value) : "xmm0");
 }
 
 }  // namespace vellum::interp::native
