@@ -128,16 +128,17 @@ void system_call(const Binding&, Insn&);  // SYSCALL SYSRET SYSENTER SYSEXIT
 void far_branch(const Binding&, Insn&);   // far forms of JMP and CALL, from jmp() and call()
 // system_ops.cpp
 void hlt(const Binding&, Insn&);
-void interrupt_flag(const Binding&, Insn&);    // CLI STI
-void descriptor_table(const Binding&, Insn&);  // LGDT LIDT SGDT SIDT
-void system_selector(const Binding&, Insn&);   // LLDT LTR SLDT STR
-void selector_query(const Binding&, Insn&);    // LAR LSL VERR VERW
-void machine_status(const Binding&, Insn&);    // SMSW LMSW CLTS
-void control_register(const Binding&, Insn&);  // MOV CRn/DRn, from mov()
-void tlb(const Binding&, Insn&);               // INVLPG INVPCID
-void cache(const Binding&, Insn&);             // INVD WBINVD
-void msr(const Binding&, Insn&);               // RDMSR WRMSR
-void tsc(const Binding&, Insn&);               // RDTSC RDTSCP RDPID
+void interrupt_flag(const Binding&, Insn&);       // CLI STI
+void descriptor_table(const Binding&, Insn&);     // LGDT LIDT SGDT SIDT
+void system_selector(const Binding&, Insn&);      // LLDT LTR SLDT STR
+void selector_query(const Binding&, Insn&);       // LAR LSL VERR VERW
+void machine_status(const Binding&, Insn&);       // SMSW LMSW CLTS
+void control_register(const Binding&, Insn&);     // MOV CRn/DRn, from mov()
+void tlb(const Binding&, Insn&);                  // INVLPG INVPCID
+void cache(const Binding&, Insn&);                // INVD WBINVD
+void msr(const Binding&, Insn&);                  // RDMSR WRMSR
+void tsc(const Binding&, Insn&);                  // RDTSC RDTSCP RDPID
+void performance_counter(const Binding&, Insn&);  // RDPMC
 void cpuid(const Binding&, Insn&);
 void xcr(const Binding&, Insn&);            // XGETBV XSETBV
 void base_register(const Binding&, Insn&);  // SWAPGS RDFSBASE WRFSBASE RDGSBASE WRGSBASE

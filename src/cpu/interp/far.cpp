@@ -46,7 +46,10 @@ Flow iret_op(Vcpu& v, const Insn& i) {
 }
 
 Flow int_op(Vcpu& v, const Insn& i) {
-  return finish(vellum::software_interrupt(v, static_cast<u8>(i.imm), static_cast<x86::EventKind>(i.aux)));
+  if (!vellum::software_interrupt(v, static_cast<u8>(i.imm), static_cast<x86::EventKind>(i.aux)))
+    return Flow::kFault;
+  v.entered_handler = true;
+  return Flow::kEndUnit;
 }
 Flow into_op(Vcpu& v, const Insn& i) {
   return (v.state.rflags & x86::rflags::kOf) == 0 ? Flow::kNext : int_op(v, i);

@@ -128,6 +128,7 @@ std::optional<Exit> Interpreter::step(const Unit& unit, u64& done) {
   s.shadow_sti = false;
   s.shadow_mov_ss = false;
   v_.mmu.breakpoint_hits = 0;
+  v_.entered_handler = false;
   const u64 rf_before = s.rflags & x86::rflags::kRf;
   s.rflags &= ~x86::rflags::kRf;  // an instruction that sets RF (IRET) does so after this
   const u64 done_before = done;
@@ -141,7 +142,7 @@ std::optional<Exit> Interpreter::step(const Unit& unit, u64& done) {
   VELLUM_ASSERT(done - done_before <= 1, "a step retired {}", done - done_before);
   u64 dr6_bits = v_.mmu.breakpoint_hits;
   v_.mmu.breakpoint_hits = 0;
-  if (trap && s.activity != Activity::kShutdown) dr6_bits |= x86::dr6::kBs;
+  if (trap && !v_.entered_handler && s.activity != Activity::kShutdown) dr6_bits |= x86::dr6::kBs;
   // After MOV SS debug traps wait for the next instruction, and a TF trap is lost.
   if (s.shadow_mov_ss) dr6_bits = 0;
   if (dr6_bits != 0) {

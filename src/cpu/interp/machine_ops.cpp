@@ -34,6 +34,12 @@ Flow wrmsr_op(Vcpu& v, const Insn&) {
   return finish(write_msr(v, ecx(v), edx_eax(v)));
 }
 
+// There are no performance counters, so that no index is valid: #GP(0) at any privilege (SDM vol. 2, RDPMC).
+Flow rdpmc_op(Vcpu& v, const Insn&) {
+  v.raise_gp(0);
+  return Flow::kFault;
+}
+
 bool allow_tsc(Vcpu& v) {
   return v.state.cpl == 0 || (v.state.cr4 & x86::cr4::kTsd) == 0 || v.state.real_mode() || v.raise_gp(0);
 }
@@ -158,6 +164,10 @@ void tsc(const Binding& b, Insn& out) {
       out.run = model.has(x86::Feature::kRdpid) ? &rdpid_op : &undefined_opcode;
       break;
   }
+}
+
+void performance_counter(const Binding&, Insn& out) {
+  out.run = &rdpmc_op;
 }
 
 void cpuid(const Binding&, Insn& out) {

@@ -247,7 +247,7 @@ Flow repeated(Vcpu& v, const Insn& i) {
   }
   u64 count = masked(i, v.state.gpr[x86::kRcx]);
   const bool bulk_allowed = !i.legacy && i.address_shift == 0 && (v.state.rflags & x86::rflags::kDf) == 0 &&
-                            !v.mmu.accesses_are_watched();
+                            !v.mmu.accesses_are_watched() && (v.state.rflags & x86::rflags::kTf) == 0;
   u64 batch = kBatch;
   while (count != 0) {
     u64 done = bulk_allowed ? Op::bulk(v, i, count) : 0;

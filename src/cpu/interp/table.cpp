@@ -65,7 +65,7 @@ constexpr Row kRows[] = {
     ROW(LAR, selector_query), ROW(LSL, selector_query), ROW(VERR, selector_query), ROW(VERW, selector_query),
     ROW(SMSW, machine_status), ROW(LMSW, machine_status), ROW(CLTS, machine_status), ROW(INVLPG, tlb),
     ROW(INVPCID, tlb), ROW(INVD, cache), ROW(WBINVD, cache), ROW(RDMSR, msr), ROW(WRMSR, msr), ROW(RDTSC, tsc),
-    ROW(RDTSCP, tsc), ROW(RDPID, tsc), ROW(CPUID, cpuid), ROW(XGETBV, xcr), ROW(XSETBV, xcr),
+    ROW(RDTSCP, tsc), ROW(RDPID, tsc), ROW(RDPMC, performance_counter), ROW(CPUID, cpuid), ROW(XGETBV, xcr), ROW(XSETBV, xcr),
     ROW(SWAPGS, base_register), ROW(RDFSBASE, base_register), ROW(WRFSBASE, base_register),
     ROW(RDGSBASE, base_register), ROW(WRGSBASE, base_register), ROW(CLAC, access_flag), ROW(STAC, access_flag),
     ROW(IN, port), ROW(OUT, port), ROW(PAUSE, pause),

@@ -13,6 +13,12 @@ Flow too_long(Vcpu& v, const Insn&) {
   return Flow::kFault;
 }
 
+// #UD of an instruction that no table has a row for, counted by its name each time it is run.
+Flow unknown_instruction(Vcpu& v, const Insn& i) {
+  const_cast<Counter*>(static_cast<const Counter*>(i.extra))->add();
+  return undefined_opcode(v, i);
+}
+
 // Whether an instruction must be the last of its unit: a branch, or anything that may change the mode, the
 // mapping, or what pends. Everything that transfers control is in these Zydis categories; the rest is asked
 // by its handler's flow.
@@ -36,9 +42,7 @@ constexpr u64 kNoPage = ~u64{0};
 }  // namespace
 
 UnitCache::UnitCache(Vcpu& v)
-    : v_(v),
-      shortcuts_(new Shortcut[kShortcuts]),
-      unknown_(new SharedCounter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {}
+    : v_(v), shortcuts_(new Shortcut[kShortcuts]), unknown_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {}
 
 void UnitCache::clear() {
   std::fill_n(shortcuts_.get(), kShortcuts, Shortcut{});
@@ -154,8 +158,8 @@ void UnitCache::bind(const x86::Decoded& decoded, x86::CodeMode mode, Insn& out,
   if (binder != nullptr) {
     binder(binding, out);
   } else if (!native_.bind(decoded, v_, mode == x86::CodeMode::kLong64, out)) {
-    unknown_[decoded.info.mnemonic].add();
-    out.run = &undefined_opcode;
+    out.extra = &unknown_[decoded.info.mnemonic];
+    out.run = &unknown_instruction;
   }
   ends_unit = ends_unit || ends_unit_by_category(decoded.info);
 }

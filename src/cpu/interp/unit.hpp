@@ -79,7 +79,7 @@ class UnitCache : public StatSource {
   std::unique_ptr<Unit> uncached_;                        // code outside RAM is decoded each time
 
   Counter decoded_units_, decoded_instructions_, redecoded_, dropped_;
-  std::unique_ptr<SharedCounter[]> unknown_;  // by mnemonic: neither table has a row
+  std::unique_ptr<Counter[]> unknown_;  // by mnemonic, executions: neither table has a row
 };
 
 }  // namespace vellum::interp

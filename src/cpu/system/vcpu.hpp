@@ -1,8 +1,8 @@
 // The context in which software engines execute a vCPU: architectural state, MMU, and what surrounds them.
 //
-// Convention of everything in cpu/system: a function that can meet a guest fault returns bool; false means that
-// `fault` holds the exception and that the architectural state is as the SDM says it is when that exception is
-// delivered (mostly: unchanged, RIP at the faulting instruction is the engine's business).
+// Convention of everything in cpu/system: a function that can meet a guest fault returns bool; false means
+// that `fault` holds the exception and that the architectural state is as the SDM says it is when that
+// exception is delivered (mostly: unchanged, RIP at the faulting instruction is the engine's business).
 #pragma once
 
 #include "base/clock.hpp"
@@ -40,6 +40,9 @@ struct Vcpu {
   Hazards& hazards;
   Mmu mmu;
 
+  /// INT n, INT3, INTO or INT1 went to its handler, which begins with TF clear: no single-step trap comes
+  /// after it.
+  bool entered_handler = false;
   u32 pauses = 0;  ///< PAUSE instructions, for yielding the host CPU now and then
   /// Instructions retired before the unit now running, and within it, for RDTSC and the virtual clock.
   u64 retired = 0;
