@@ -70,8 +70,8 @@ class ConsoleTest : public ::testing::Test {
   }
   void TearDown() override { loop->stop(); }
 
-  void open(int in, int out) {
-    auto created = Console::create(*loop, in, out,
+  void open(int in_fd, int out_fd) {
+    auto created = Console::create(*loop, in_fd, out_fd,
                                    {.leave = [this] { left.set_value(); },
                                     .input_closed = [this] { closed.set_value(); },
                                     .output_closed = [this](int error) { output_error.set_value(error); }});
@@ -94,6 +94,9 @@ class ConsoleTest : public ::testing::Test {
     return copy;
   }
 
+  // Descriptors outlive the loop that uses them.
+  Pipe in, out;
+  PseudoTerminal terminal;
   std::unique_ptr<EventLoop> loop;
   std::unique_ptr<Console> console;
   std::promise<void> left, closed;
@@ -103,7 +106,6 @@ class ConsoleTest : public ::testing::Test {
 };
 
 TEST_F(ConsoleTest, InputReachesTheReceiverAndItsEndIsTold) {
-  Pipe in, out;
   open(in.read.get(), out.write.get());
   console->connect(collect());
   in.put("hello \x1d\x1d world");  // not a terminal: Ctrl-] is a byte like others
@@ -115,13 +117,11 @@ TEST_F(ConsoleTest, InputReachesTheReceiverAndItsEndIsTold) {
 
 TEST_F(ConsoleTest, EmptyInputIsClosedAtOnce) {
   const FileDescriptor null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  Pipe out;
   open(null.get(), out.write.get());
   EXPECT_EQ(closed.get_future().wait_for(10s), std::future_status::ready);
 }
 
 TEST_F(ConsoleTest, AFullReceiverGetsTheRestLater) {
-  Pipe in, out;
   room = 3;
   open(in.read.get(), out.write.get());
   console->connect(collect());
@@ -136,7 +136,6 @@ TEST_F(ConsoleTest, AFullReceiverGetsTheRestLater) {
 }
 
 TEST_F(ConsoleTest, OutputKeepsItsOrder) {
-  Pipe in, out;
   open(in.read.get(), out.write.get());
   std::string expected;
   for (int i = 0; i < 1000; ++i) {
@@ -148,7 +147,6 @@ TEST_F(ConsoleTest, OutputKeepsItsOrder) {
 }
 
 TEST_F(ConsoleTest, ASlowReaderHoldsTheWriterBackAndLosesNothing) {
-  Pipe in, out;
   open(in.read.get(), out.write.get());
   const std::string piece(64 * 1024, 'x');
   auto writer = std::async(std::launch::async, [&] {
@@ -160,7 +158,6 @@ TEST_F(ConsoleTest, ASlowReaderHoldsTheWriterBackAndLosesNothing) {
 }
 
 TEST_F(ConsoleTest, AbandonEndsAWriteThatNobodyReads) {
-  Pipe in, out;
   open(in.read.get(), out.write.get());
   const std::string piece(1 << 20, 'x');
   auto writer = std::async(std::launch::async, [&] { console->write(bytes_of(piece)); });
@@ -170,7 +167,6 @@ TEST_F(ConsoleTest, AbandonEndsAWriteThatNobodyReads) {
 
 TEST_F(ConsoleTest, AReaderThatIsGoneIsTold) {
   ::signal(SIGPIPE, SIG_IGN);
-  Pipe in, out;
   open(in.read.get(), out.write.get());
   out.read = FileDescriptor();
   console->write(bytes_of("x"));
@@ -183,7 +179,6 @@ TEST_F(ConsoleTest, OutputToAFileIsAppendedInPlace) {
   const FileDescriptor file(::mkstemp(path));
   ::unlink(path);
   ASSERT_EQ(::write(file.get(), "before ", 7), 7);
-  Pipe in;
   open(in.read.get(), file.get());
   console->write(bytes_of("after"));
   console->flush();
@@ -193,7 +188,6 @@ TEST_F(ConsoleTest, OutputToAFileIsAppendedInPlace) {
 }
 
 TEST_F(ConsoleTest, ATerminalIsRawWhileItIsUsedAndThenAsBefore) {
-  PseudoTerminal terminal;
   const termios before = terminal.mode();
   {
     auto raw = RawTerminal::enter(terminal.shell.get());
@@ -212,8 +206,6 @@ TEST_F(ConsoleTest, ATerminalIsRawWhileItIsUsedAndThenAsBefore) {
 }
 
 TEST_F(ConsoleTest, ControlKeysOfATerminalReachTheGuest) {
-  PseudoTerminal terminal;
-  Pipe out;
   open(terminal.shell.get(), out.write.get());
   console->connect(collect());
   terminal.type("\x03\x1a\x04\x1c\r");
@@ -222,8 +214,6 @@ TEST_F(ConsoleTest, ControlKeysOfATerminalReachTheGuest) {
 }
 
 TEST_F(ConsoleTest, AHeldCtrlBracketReachesTheGuestInTheEnd) {
-  PseudoTerminal terminal;
-  Pipe out;
   open(terminal.shell.get(), out.write.get());
   console->connect(collect());
   terminal.type("\x1d");
@@ -232,8 +222,6 @@ TEST_F(ConsoleTest, AHeldCtrlBracketReachesTheGuestInTheEnd) {
 }
 
 TEST_F(ConsoleTest, CtrlBracketTwiceOnATerminalLeaves) {
-  PseudoTerminal terminal;
-  Pipe out;
   open(terminal.shell.get(), out.write.get());
   EXPECT_TRUE(console->is_terminal());
   terminal.type("\x1d\x1d");
