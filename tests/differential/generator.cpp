@@ -57,9 +57,17 @@ bool Generator::comparable(const x86::Decoded& d) {
     case ZYDIS_MNEMONIC_VMSAVE:
     case ZYDIS_MNEMONIC_VMRUN:
     case ZYDIS_MNEMONIC_SKINIT:
+    case ZYDIS_MNEMONIC_PVALIDATE:
+    case ZYDIS_MNEMONIC_PSMASH:
+    case ZYDIS_MNEMONIC_RMPADJUST:
+    case ZYDIS_MNEMONIC_RMPUPDATE:
     case ZYDIS_MNEMONIC_PUSHF:  // the image shows TF, NT and ID, which are the rig's
     case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ:
+      return false;
+    case ZYDIS_MNEMONIC_FXSAVE:  // the image shows MXCSR_MASK: AMD's has a bit 17 (misaligned SSE) that the
+                                 // model has not
+    case ZYDIS_MNEMONIC_FXSAVE64:
       return false;
     case ZYDIS_MNEMONIC_LOOPE:  // with a REP prefix AMD's read ZF the other way round; the SDM reserves it
     case ZYDIS_MNEMONIC_LOOPNE:
