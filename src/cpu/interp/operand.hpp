@@ -38,6 +38,19 @@ template <class T>
   return linear_of(v, i, sizeof(T), Access::kWrite, address) && v.mmu.write<T>(address, value, seg_of(i));
 }
 
+/// A host pointer to an access that crosses into a page which is its neighbour in host memory too, both
+/// writable now; else nullptr. The access has been probed.
+template <class T>
+u8* pointer_across_pages(Vcpu& v, u64 address, x86::Seg seg) {
+  const auto first = static_cast<unsigned>(kPageSize - (address & kPageMask));
+  if (first >= sizeof(T)) return nullptr;
+  bool faulted;
+  u8* const low = v.mmu.pointer_for_write(address, first, seg, faulted);
+  u8* const high =
+      v.mmu.pointer_for_write(address + first, static_cast<unsigned>(sizeof(T)) - first, seg, faulted);
+  return low != nullptr && high == low + first ? low : nullptr;
+}
+
 /// The way of a read-modify-write that is not within one page of RAM. `lock`: excludes other such accesses of
 /// this VM. A locked access that crosses into a page that is not its neighbour in machine memory is atomic
 /// only towards these (docs/fidelity.md).
@@ -45,7 +58,18 @@ template <class T, class F>
 [[gnu::noinline]] bool modify_slow(Vcpu& v, u64 address, x86::Seg seg, bool lock, F f) {
   if (!v.mmu.probe(address, sizeof(T), Access::kWrite, seg)) return false;
   std::unique_lock<std::mutex> guard;
-  if (lock) guard = std::unique_lock(v.space.ram.split_lock());
+  if (lock) {
+    if (u8* const p = pointer_across_pages<T>(v, address, seg); p != nullptr) {
+      T expected = guest_load<T>(p);
+      while (!guest_compare_exchange<T>(p, expected, f(expected))) {
+      }
+      const auto first = static_cast<unsigned>(kPageSize - (address & kPageMask));
+      v.mmu.wrote(address, first);
+      v.mmu.wrote(address + first, static_cast<unsigned>(sizeof(T)) - first);
+      return true;
+    }
+    guard = std::unique_lock(v.space.ram.split_lock());
+  }
   T value;
   return v.mmu.read<T>(address, value, seg) && v.mmu.write<T>(address, f(value), seg);
 }

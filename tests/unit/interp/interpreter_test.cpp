@@ -214,6 +214,16 @@ TEST_F(Interp, InstructionAcrossAPageBoundaryFollowsBothPages) {
   EXPECT_EQ(eax(), 0x77332211u);
 }
 
+TEST_F(Interp, LockedAccessAcrossPagesAddsOnce) {
+  code({0xf0, 0x83, 0x05, 0xfe, 0x0f, 0x01, 0x00, 0x01, 0xf4});  // LOCK ADD DWORD [kData + 0xffe], 1
+  const u32 before = 0x0000ffff;
+  ASSERT_TRUE(space_.write(GuestPhys(kData + 0xffe), {reinterpret_cast<const u8*>(&before), 4}));
+  run();
+  u32 after = 0;
+  ASSERT_TRUE(space_.read(GuestPhys(kData + 0xffe), {reinterpret_cast<u8*>(&after), 4}));
+  EXPECT_EQ(after, 0x00010000u);
+}
+
 TEST_F(Interp, PullAndPushMoveOnlyNamedGroups) {
   engine_.push(StateMask::kAll, state_);
   VcpuState other = state_;
