@@ -95,10 +95,11 @@ std::vector<Difference> compare(const Case& c, const Outcome& native, const Outc
 bool known_difference(const Case& c, const Outcome& native, const Outcome& engine) {
   x86::Decoded d;
   if (decode_case(c, d) != x86::DecodeStatus::kOk) {
-    // LOCK MOV CR0 is AMD's other name of CR8 (#GP at CPL 3), and #UD by the SDM.
+    // LOCK MOV CR0 is AMD's other name of CR8 (#GP at CPL 3), and LOCK VERR and VERW read memory there; #UD
+    // by the SDM.
     const auto opcode = std::find(c.code.begin(), c.code.end(), 0x0f);
     return std::find(c.code.begin(), opcode, 0xf0) != opcode && opcode + 1 < c.code.end() &&
-           (opcode[1] == 0x20 || opcode[1] == 0x22);
+           (opcode[1] == 0x20 || opcode[1] == 0x22 || opcode[1] == 0x00);
   }
   // A near branch to a non-canonical address: #GP at the branch (SDM), or at its target (AMD).
   if (!c.compat && d.info.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && engine.vector == x86::kGp)
@@ -133,8 +134,14 @@ bool known_difference(const Case& c, const Outcome& native, const Outcome& engin
   if ((d.info.mnemonic == ZYDIS_MNEMONIC_POPA || d.info.mnemonic == ZYDIS_MNEMONIC_POPAD) &&
       native.vector != kNoFault && native.vector == engine.vector)
     return true;
-  // VPINSRQ's encoding outside 64-bit mode: #UD on AMD; by the SDM's footnote VEX.W is ignored there.
+  // VPINSRQ's and VPEXTRQ's encodings outside 64-bit mode: #UD on AMD; by the SDM's footnote VEX.W is ignored
+  // there.
   if (c.compat && d.info.mnemonic == ZYDIS_MNEMONIC_VPINSRD && d.info.raw.vex.W != 0) return true;
+  if (c.compat && d.info.mnemonic == ZYDIS_MNEMONIC_VPEXTRD && d.info.raw.vex.W != 0) return true;
+  // A gather may take TF's trap between two elements, with RIP still at it.
+  if (d.info.meta.category == ZYDIS_CATEGORY_AVX2GATHER && native.vector == kNoFault &&
+      native.out.rip == c.in.rip)
+    return true;
   // A gather that faults midway: whether the mask's untouched elements have already become all ones or zeros
   // is left open.
   if (d.info.meta.category == ZYDIS_CATEGORY_AVX2GATHER && engine.vector == native.vector &&
