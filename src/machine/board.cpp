@@ -4,6 +4,7 @@
 #include "boot/entry_state.hpp"
 #include "boot/memory_map.hpp"
 #include "cpu/interp/interpreter.hpp"
+#include "cpu/state_check.hpp"
 #include "devices/legacy/acpi_pm.hpp"
 #include "devices/legacy/i8042.hpp"
 #include "devices/legacy/misc_ports.hpp"
@@ -54,6 +55,9 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
 
   const auto time =
       states.next<ClockState>({config.clock == ClockKind::kVirtual, 0, 0, resources.virtual_wall_start});
+  if (time.is_virtual != (config.clock == ClockKind::kVirtual))
+    return fail(ErrorCode::kBadInput, "the saved state is of a machine with a {} clock, this one's is {}",
+                time.is_virtual ? "virtual" : "real", time.is_virtual ? "real" : "virtual");
   if (time.is_virtual) {
     auto clock = std::make_unique<VirtualClock>(time.wall_start);
     clock->skip_to(time.now_ns);
@@ -148,7 +152,10 @@ Result<> Board::add_vcpus(const MachineConfig& config, StateQueue& states) {
     auto& port = devices_.make<VcpuPort>(*apics_[slot->index], config.cpus);
     slot->engine =
         std::make_unique<interp::Interpreter>(slot->index, *space_, port, *clock_, *model_, slot->hazards);
-    if (states.restoring()) slot->engine->push(StateMask::kAll, states.next<VcpuState>());
+    if (!states.restoring()) continue;
+    const auto state = states.next<VcpuState>();
+    VELLUM_TRY(check_state(state, *model_));
+    slot->engine->push(StateMask::kAll, state);
   }
   return {};
 }

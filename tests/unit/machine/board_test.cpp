@@ -169,6 +169,23 @@ TEST_F(BoardTest, StatesOfAnotherMachineAreRefused) {
   EXPECT_FALSE(board);
 }
 
+TEST_F(BoardTest, AStateUnderAnotherKindOfClockIsRefused) {
+  const auto saved = make()->save();
+  config.clock = ClockKind::kReal;
+  const auto board = Board::create(config, {control, serial, &debug, 0}, saved);
+  ASSERT_FALSE(board);
+  EXPECT_NE(board.error().message.find("clock"), std::string::npos) << board.error().message;
+}
+
+TEST_F(BoardTest, AVcpuStateThatNoProcessorCanBeInIsRefused) {
+  auto saved = make()->save();
+  auto state = decode_state<VcpuState>(saved.back());
+  ASSERT_TRUE(state);
+  state->cpl = 77;
+  saved.back() = encode_state(*state);
+  EXPECT_FALSE(Board::create(config, {control, serial, &debug, 0}, saved));
+}
+
 TEST_F(BoardTest, TruncatedAndDamagedStatesAreRefused) {
   auto saved = make()->save();
   saved.pop_back();
