@@ -40,7 +40,10 @@ class ApicTimer {
 
   /// `expired` is called by the clock's driver, without locks, when sync() may have something to report.
   ApicTimer(Clock& clock, std::function<void()> expired, const State& state)
-      : clock_(clock), state_(state), timer_(clock, std::move(expired)) {}
+      : clock_(clock), state_(state), timer_(clock, std::move(expired)) {
+    // A restored state is not to be trusted: nothing counts from 0, and a period of 0 would divide by it.
+    state_.counting = state_.counting && state_.initial_count != 0;
+  }
 
   /// Brings the state up to now. True if the count reached 0 (or the deadline passed) since the last call:
   /// however often that was, it is one interrupt.

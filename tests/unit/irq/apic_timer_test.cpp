@@ -205,6 +205,23 @@ TEST_F(ApicTimerTest, SoftwareDisablingSilencesIt) {
   EXPECT_EQ(take(), -1);
 }
 
+TEST_F(ApicTimerTest, ARestoredPeriodOfZeroDividesNothing) {
+  LocalApic::State state;
+  state.svr = 0x1ff;
+  state.lvt[0] = kPeriodic | 0x41;
+  state.timer.counting = true;  // what no guest can bring about: an initial count of 0 stops the timer
+  state.timer.start_count = 1;
+  apics.clear();
+
+  ApicBus other_bus;
+  Core other_core;
+  LocalApic other(0, clock, other_bus, other_core, nullptr, 40, state);
+  clock.skip_to(1'000'000);
+  clock.run_expired();
+  EXPECT_EQ(other.read_page(reg::kCurrentCount, 4), 0u);
+  EXPECT_EQ(other.acknowledge(), -1);
+}
+
 TEST_F(ApicTimerTest, ARestoredTimerFiresOnTime) {
   write(reg::kLvtTimer, kPeriodic | 0x41);
   write(reg::kInitialCount, 100'000);
