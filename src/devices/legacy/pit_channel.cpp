@@ -18,7 +18,7 @@ void PitChannel::sanitise() {
   mode_bits &= 7;
   if (access < 1 || access > 3) access = 3;
   value = std::min(value, modulus());
-  if (mode() == 2 && value < 1) value = 1;
+  if (mode() == 2 && counting && value < 1) value = 1;
 }
 
 u32 PitChannel::count() const {

@@ -96,6 +96,12 @@ Rtc::Rtc(Clock& clock, InterruptLine& irq8, const State& state)
   // Decoded state may hold any offset: added as unsigned, and held to the years that the registers can show.
   const auto seconds = static_cast<i64>(clock_.wall_seconds() + static_cast<u64>(state_.wall_offset));
   base_seconds_ = std::clamp(seconds, kYear0, kYear9999);
+  // Flags in register C count from seen_ns on, so the base lies no later than it.
+  if (state_.seen_ns < base_ns_) {
+    const u64 back = std::min((base_ns_ - state_.seen_ns - 1) / kNsPerSecond + 1, base_ns_ / kNsPerSecond);
+    base_ns_ -= back * kNsPerSecond;
+    base_seconds_ -= static_cast<i64>(back);
+  }
   sync(now);
   update_irq();
   rearm(now);

@@ -12,7 +12,7 @@ namespace lcr {
 constexpr u8 kBreak = 0x40, kDivisorLatch = 0x80;
 }
 namespace mcr {
-constexpr u8 kDtr = 1, kRts = 2, kOut1 = 4, kOut2 = 8, kLoop = 0x10, kAll = 0x1f;
+constexpr u8 kDtr = 1, kRts = 2, kOut1 = 4, kOut2 = 8, kAll = 0x1f;
 }
 namespace lsr {
 constexpr u8 kDataReady = 1, kOverrun = 2, kFramingError = 8, kBreak = 0x10, kThrEmpty = 0x20,

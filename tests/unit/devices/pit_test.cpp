@@ -136,6 +136,18 @@ TEST_F(PitTest, IgnoresAccessesBeyondItsRegisters) {
   EXPECT_EQ(pit.read(100, 4), 0xffff'ffffu);
 }
 
+TEST_F(PitTest, ACounterThatWasNeverLoadedRoundTrips) {
+  out(pit, kControl, 0x34);  // counter 0, mode 2, and no count
+  const auto state = decode_state<Pit::State>(pit.save());
+  ASSERT_TRUE(state) << state.error().message;
+
+  Wire other_irq;
+  Pit other(clock, other_irq, *state);
+
+  EXPECT_EQ(in(other, 0), in(pit, 0));
+  EXPECT_EQ(*decode_state<Pit::State>(other.save()), *decode_state<Pit::State>(pit.save()));
+}
+
 TEST_F(PitTest, RoundTripsInMidCount) {
   program(0, 2, 11932);
   program(2, 3, 777);

@@ -331,6 +331,27 @@ TEST_F(RtcTest, RoundTripsWithItsOwnTimeAndPendingAlarm) {
   EXPECT_EQ(in(other, 1), 0x08);
 }
 
+TEST_F(RtcTest, FlagsThatRoseUnseenOutliveARoundTrip) {
+  set_time(0x10, 0x00, 0x00);
+  put(5, 0x10);
+  put(3, 0x00);
+  put(1, 0x08);
+  get(0xc);
+  clock.skip_to(clock.now_ns() + 20 * kSecond);  // no interrupt is enabled: nothing has looked since
+  const auto state = decode_state<Rtc::State>(rtc.save());
+  ASSERT_TRUE(state) << state.error().message;
+
+  VirtualClock other_clock;
+  other_clock.skip_to(clock.now_ns());
+  Wire other_irq;
+  Rtc other(other_clock, other_irq, *state);
+  out(other, 0, 0xc);
+
+  EXPECT_EQ(in(other, 1), 0x70) << "periodic, alarm and update";
+  out(other, 0, 0);
+  EXPECT_EQ(in(other, 1), 0x20);
+}
+
 // ---- Calendar ----
 
 TEST(RtcTime, IsTheInverseOfItself) {
