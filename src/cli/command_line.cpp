@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cli/completion.hpp"
+#include "cli/one_line.hpp"
 #include "cli/size.hpp"
 #include "cli/suggest.hpp"
 
@@ -137,7 +138,9 @@ Error missing_value(const std::string& message) {
 
 }  // namespace
 
-Result<Command> parse_command_line(std::span<const std::string> arguments) {
+namespace {
+
+Result<Command> parse(std::span<const std::string> arguments) {
   CLI::App app("Vellum, a virtual machine monitor for x86-64 Linux hosts", "vellum");
   app.footer(kTopFooter);
   app.set_version_flag("--version", "vellum " VELLUM_VERSION, "print the version and exit");
@@ -213,6 +216,14 @@ Result<Command> parse_command_line(std::span<const std::string> arguments) {
         extras.front(), {"run", "diff", "completion", "--help", "--version"}, "vellum --help"));
   return fail(ErrorCode::kInvalidArgument,
               "what to do? 'vellum run --kernel FILE' boots a guest; see 'vellum --help'");
+}
+
+}  // namespace
+
+Result<Command> parse_command_line(std::span<const std::string> arguments) {
+  auto command = parse(arguments);
+  if (!command) command.error().message = one_line(command.error().message);
+  return command;
 }
 
 }  // namespace vellum::cli

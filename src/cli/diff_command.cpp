@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/log.hpp"
+#include "cli/one_line.hpp"
 
 namespace vellum::cli {
 namespace {
@@ -34,7 +35,7 @@ int diff_command(const DiffOptions& options) {
   });
   if (terminal) fmt::print(stderr, "\r\x1b[K");
   if (!result) {
-    fmt::print(stderr, "vellum: {}\n", result.error().message);
+    fmt::print(stderr, "vellum: {}\n", one_line(result.error().message));
     return 2;
   }
   if (!result->divergence) {

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "cli/one_line.hpp"
 #include "cli/progress.hpp"
 #include "cli/stats_table.hpp"
 #include "io/console.hpp"
@@ -19,7 +20,7 @@ constexpr int kCannotBegin = 2;
 constexpr int kHostFailed = 10;
 
 int report(const Error& error, int status) {
-  fmt::print(stderr, "vellum: {}\n", error.message);
+  fmt::print(stderr, "vellum: {}\n", one_line(error.message));
   return status;
 }
 
@@ -99,7 +100,7 @@ int run_command(const RunOptions& options) {
   if (options.stats) std::fputs(stats_table(rows).c_str(), stderr);
   if (!outcome) return report(outcome.error(), kHostFailed);
   if (outcome->kind == Outcome::Kind::kSignal) SignalWaiter::die_of(outcome->code);
-  if (const auto message = describe(*outcome); !message.empty()) fmt::print(stderr, "vellum: {}\n", message);
+  if (const auto message = describe(*outcome); !message.empty()) fmt::print(stderr, "vellum: {}\n", one_line(message));
   return exit_status(*outcome);
 }
 

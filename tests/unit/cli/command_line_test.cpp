@@ -26,6 +26,12 @@ std::string error_of(std::vector<std::string> arguments) {
   return command ? "" : command.error().message;
 }
 
+TEST(CommandLine, AnErrorIsOneLineWhateverWasGiven) {
+  EXPECT_EQ(error_of({"run", "--memory", "5\n\x1b[31m\t"}).find_first_of("\n\t\x1b"), std::string::npos);
+  EXPECT_NE(error_of({"run", "--memory", "5\n\x1b[31m"}).find("5\\n\\x1b[31m"), std::string::npos);
+  EXPECT_EQ(error_of({"ru\nn"}).find('\n'), std::string::npos);
+}
+
 TEST(CommandLine, DefaultsAreWhatTheHelpSays) {
   const RunOptions options = run_options({"run", "--kernel", "vmlinuz"});
   EXPECT_EQ(options.machine.kernel, "vmlinuz");
