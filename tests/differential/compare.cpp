@@ -95,9 +95,13 @@ std::vector<Difference> compare(const Case& c, const Outcome& native, const Outc
 bool known_difference(const Case& c, const Outcome& native, const Outcome& engine) {
   x86::Decoded d;
   if (decode_case(c, d) != x86::DecodeStatus::kOk) {
+    // What AMD decodes and the SDM calls undefined: VMCALL with prefixes, VPERMQ and VPERMPD with VEX.W 0.
     // LOCK MOV CR0 is AMD's other name of CR8 (#GP at CPL 3), and LOCK VERR and VERW read memory there; #UD
     // by the SDM.
     const auto opcode = std::find(c.code.begin(), c.code.end(), 0x0f);
+    if (opcode + 1 < c.code.end() && opcode[1] == 0x01) return true;
+    if (c.code[0] == 0xc4 && (c.code[1] & 0x1f) == 3 && c.code[3] <= 1 && (c.code[2] & 0x80) == 0)
+      return true;
     return std::find(c.code.begin(), opcode, 0xf0) != opcode && opcode + 1 < c.code.end() &&
            (opcode[1] == 0x20 || opcode[1] == 0x22 || opcode[1] == 0x00);
   }

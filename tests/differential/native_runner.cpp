@@ -42,9 +42,9 @@ struct ChildState {
   bool until_int3;
 };
 ChildState* const kChild =
-    reinterpret_cast<ChildState*>(0x7000'0000'0000);  // a page mapped there by the child
+    reinterpret_cast<ChildState*>(0x6b5a'39c8'1000);  // a page mapped there by the child
 // The code page's writable alias.
-constexpr u64 kCodeAlias = 0x7000'0010'0000;
+constexpr u64 kCodeAlias = 0x6b5a'4cd9'3000;
 
 // The C library must not be used in here: FS does not point to its thread data any more.
 inline long raw_syscall(long number, long a, long b, long c, long d = 0) {

@@ -44,6 +44,8 @@ bool w_is_operand_size(ZydisMnemonic m) {
     case ZYDIS_MNEMONIC_VCVTTSD2SI:
     case ZYDIS_MNEMONIC_VPINSRD:
     case ZYDIS_MNEMONIC_VPEXTRD:
+    case ZYDIS_MNEMONIC_VPCMPESTRI:  // the width of the lengths in rAX and rDX
+    case ZYDIS_MNEMONIC_VPCMPESTRM:
       return true;
     default:
       return false;

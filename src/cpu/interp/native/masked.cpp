@@ -33,9 +33,9 @@ bool selected(const Vector& mask, unsigned element, unsigned size) {
   return mask[(element + 1) * size - 1] >> 7 != 0;
 }
 
-// The linear address of `offset`, an effective address not yet cut to the address size.
+// The linear address of an element at `offset` within the segment. What cuts an effective address to the
+// address size has happened: an operand that begins below its end runs on beyond it.
 bool element_address(Vcpu& v, const Insn& i, u64 offset, unsigned size, Access access, u64& linear) {
-  offset = offset << i.address_shift >> i.address_shift;
   if (i.legacy) return legacy_address(v, static_cast<x86::Seg>(i.seg), offset, size, access, linear);
   linear = offset + reg64(v, i.seg_base);
   return true;
@@ -136,8 +136,9 @@ Flow gather(Vcpu& v, const Insn& i) {
         std::memcpy(&narrow, index.data() + 4 * e, 4);
         element_index = narrow;
       }
-      const u64 offset =
+      u64 offset =
           reg64(v, i.base) + (static_cast<u64>(element_index) << i.scale) + static_cast<u64>(i64{i.disp});
+      offset = offset << i.address_shift >> i.address_shift;
       if (!load_element(v, i, offset, size, result.data() + e * size)) {
         // The elements below are done for good: their mask is clear, and a restart skips them.
         write_vector(v.state, i.dst, result);
