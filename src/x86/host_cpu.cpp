@@ -67,9 +67,7 @@ std::string host_brand() {
   return trimmed(std::move(brand));
 }
 
-}  // namespace
-
-HostCpu HostCpu::detect() {
+HostCpu ask_host() {
   HostCpu host;
   const Registers first = host_cpuid(0, 0);
   const std::array<u32, 3> vendor{first[1], first[3], first[2]};
@@ -82,6 +80,14 @@ HostCpu HostCpu::detect() {
     const bool reported = ((r[static_cast<unsigned>(row.reg)] >> row.bit) & 1) != 0;
     host.features.set(feature_index(row.feature), reported && (avx_enabled || !needs_avx_state(row.feature)));
   }
+  return host;
+}
+
+}  // namespace
+
+// Asked once: under a hypervisor each CPUID is an exit, and the table takes a hundred of them, some 10 ms.
+HostCpu HostCpu::detect() {
+  static const HostCpu host = ask_host();
   return host;
 }
 
