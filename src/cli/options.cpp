@@ -81,7 +81,7 @@ std::vector<OptionRow> make_table() {
        "NAME",
        kMachine,
        "what executes guest instructions: auto takes the fastest there is (auto)",
-       {"auto", "interp"},
+       {"auto", "interp", "bt"},
        [](Options o, Text v) -> Result<> { return o.machine.engine = v, Result<>(); }},
       {"--clock",
        "KIND",

@@ -30,6 +30,9 @@ class Hazards {
   /// Blocks until the word is not 0 (a halted vCPU's sleep).
   void wait() const { word_.wait(0, std::memory_order_acquire); }
 
+  /// The word, for translated code that compares it with 0.
+  const void* address() const { return &word_; }
+
   /// The start-up IPI's vector. Whoever sends one stores it here, then sets kSipi.
   std::atomic<u8> sipi_vector{0};
 

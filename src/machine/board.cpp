@@ -3,6 +3,7 @@
 #include "base/assert.hpp"
 #include "boot/entry_state.hpp"
 #include "boot/memory_map.hpp"
+#include "cpu/bt/translator.hpp"
 #include "cpu/interp/interpreter.hpp"
 #include "cpu/state_check.hpp"
 #include "devices/legacy/acpi_pm.hpp"
@@ -145,13 +146,20 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   return {};
 }
 
+std::unique_ptr<Engine> Board::make_engine(const std::string& name, unsigned index, VcpuPort& board,
+                                           Hazards& hazards) {
+  if (name == "bt") {
+    return std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards,
+                                            bt::Translator::Options{});
+  }
+  VELLUM_ASSERT(name == "auto" || name == "interp", "engine '{}'", name);
+  return std::make_unique<interp::Interpreter>(index, *space_, board, *clock_, *model_, hazards);
+}
+
 Result<> Board::add_vcpus(const MachineConfig& config, StateQueue& states) {
-  // "auto" is the fastest engine that this build has; there is one.
-  VELLUM_ASSERT(config.engine == "auto" || config.engine == "interp", "engine '{}'", config.engine);
   for (const auto& slot : vcpus_) {
     auto& port = devices_.make<VcpuPort>(*apics_[slot->index], config.cpus);
-    slot->engine =
-        std::make_unique<interp::Interpreter>(slot->index, *space_, port, *clock_, *model_, slot->hazards);
+    slot->engine = make_engine(config.engine, slot->index, port, slot->hazards);
     if (!states.restoring()) continue;
     const auto state = states.next<VcpuState>();
     VELLUM_TRY(check_state(state, *model_));

@@ -31,6 +31,7 @@ struct BoardResources {
   u64 virtual_wall_start;   ///< the wall clock at power-on under a virtual clock, seconds since the epoch
 };
 
+class VcpuPort;
 class LocalApic;
 
 class Board {
@@ -64,6 +65,8 @@ class Board {
                  std::span<const SavedState> saved);
   Result<> add_devices(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
                        StateQueue& states);
+  std::unique_ptr<Engine> make_engine(const std::string& name, unsigned index, VcpuPort& board,
+                                      Hazards& hazards);
   Result<> add_vcpus(const MachineConfig& config, StateQueue& states);
 
   // In the order of building; later ones refer to earlier ones.

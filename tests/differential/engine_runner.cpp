@@ -1,6 +1,7 @@
 #include "engine_runner.hpp"
 
 #include "base/assert.hpp"
+#include "cpu/bt/translator.hpp"
 #include "cpu/interp/interpreter.hpp"
 
 namespace vellum::differential {
@@ -22,18 +23,24 @@ constexpr u64 kCaseFlags =
 }  // namespace
 
 Result<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string_view engine) {
-  if (engine != "interp")
-    return fail(ErrorCode::kInvalidArgument, "unknown engine '{}'; there is: interp", engine);
+  if (engine != "interp" && engine != "bt")
+    return fail(ErrorCode::kInvalidArgument, "unknown engine '{}'; there are: interp, bt", engine);
   VELLUM_TRY_ASSIGN(ram, GuestRam::create(2 << 20));
   VELLUM_TRY_ASSIGN(model, x86::CpuModel::create("host"));
-  auto runner = std::unique_ptr<EngineRunner>(new EngineRunner(std::move(ram), std::move(model)));
+  auto runner = std::unique_ptr<EngineRunner>(new EngineRunner(engine, std::move(ram), std::move(model)));
   runner->build_guest();
   return runner;
 }
 
-EngineRunner::EngineRunner(std::unique_ptr<GuestRam> ram, x86::CpuModel model)
+EngineRunner::EngineRunner(std::string_view engine, std::unique_ptr<GuestRam> ram, x86::CpuModel model)
     : ram_(std::move(ram)), model_(std::move(model)), space_{*ram_, mmio_, ports_} {
-  engine_ = std::make_unique<interp::Interpreter>(0, space_, board_, clock_, model_, hazards_);
+  if (engine == "bt") {
+    // Every instruction is translated, the first time that it runs.
+    const bt::Translator::Options options{.cache_bytes = 4 << 20, .threshold = 0, .unit = 1};
+    engine_ = std::make_unique<bt::Translator>(0, space_, board_, clock_, model_, hazards_, options);
+  } else {
+    engine_ = std::make_unique<interp::Interpreter>(0, space_, board_, clock_, model_, hazards_);
+  }
 }
 
 void EngineRunner::put64(u64 physical, u64 value) {

@@ -29,12 +29,12 @@ class BareBoard final : public VcpuBoard {
 
 class EngineRunner {
  public:
-  /// `engine`: "interp".
+  /// `engine`: "interp" or "bt".
   static Result<std::unique_ptr<EngineRunner>> create(std::string_view engine);
   void run(const Case& c, Outcome& outcome);
 
  private:
-  EngineRunner(std::unique_ptr<GuestRam> ram, x86::CpuModel model);
+  EngineRunner(std::string_view engine, std::unique_ptr<GuestRam> ram, x86::CpuModel model);
   void build_guest();
   void put64(u64 physical, u64 value);
   void load_registers(const Case& c);

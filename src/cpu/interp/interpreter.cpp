@@ -81,21 +81,21 @@ std::optional<Exit> Interpreter::deliver(const x86::Exception& e) {
   return std::nullopt;
 }
 
-Flow Interpreter::run_unit(const Unit& unit, u64 limit, u64& done) {
+Flow Interpreter::run_unit(Vcpu& v, const Unit& unit, u64 limit, u64& done) {
   const Insn* const first = unit.insns.data();
   const Insn* const end = first + std::min<u64>(unit.count, limit);
   const Insn* i = first;
   Flow flow;
   do {
-    v_.state.rip += i->length;
-    flow = i->run(v_, *i);
+    v.state.rip += i->length;
+    flow = i->run(v, *i);
     ++i;
   } while (flow == Flow::kNext && i != end);
   // A trap (a task switch's T bit) comes after its instruction; all else leaves RIP at it, to be run again.
-  if ((flow == Flow::kFault && v_.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat)
+  if ((flow == Flow::kFault && v.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat)
       [[unlikely]] {
     --i;
-    v_.state.rip -= i->length;
+    v.state.rip -= i->length;
   }
   done += static_cast<u64>(i - first);
   return flow;
@@ -132,7 +132,7 @@ std::optional<Exit> Interpreter::step(const Unit& unit, u64& done) {
   const u64 rf_before = s.rflags & x86::rflags::kRf;
   s.rflags &= ~x86::rflags::kRf;  // an instruction that sets RF (IRET) does so after this
   const u64 done_before = done;
-  const Flow flow = run_unit(unit, 1, done);
+  const Flow flow = run_unit(v_, unit, 1, done);
   if (flow == Flow::kFault) {
     s.rflags |= rf_before;
     return deliver(v_.fault);
@@ -187,7 +187,8 @@ Exit Interpreter::run(Budget budget) {
     if (must_step()) [[unlikely]] {
       e = step(*unit, done);
     } else {
-      const Flow flow = run_unit(*unit, limit, done);
+      const Flow flow = runner_ != nullptr && mode_64_ ? runner_->run(*unit, key_, limit, done)
+                                                       : run_unit(v_, *unit, limit, done);
       units_run_.add();
       if (flow == Flow::kEndUnit)
         refresh_mode();

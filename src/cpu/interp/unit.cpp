@@ -45,6 +45,8 @@ UnitCache::UnitCache(Vcpu& v)
     : v_(v), shortcuts_(new Shortcut[kShortcuts]), unknown_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {}
 
 void UnitCache::clear() {
+  if (on_clear_) on_clear_();
+  replaced_.clear();
   std::fill_n(shortcuts_.get(), kShortcuts, Shortcut{});
   units_.clear();
   native_.clear();
@@ -70,11 +72,23 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
     if (slot != nullptr) redecoded_.add();
     auto unit = std::make_unique<Unit>();
     if (!decode_unit(*unit, linear, page, mode)) return nullptr;
-    slot = std::move(unit);
+    replace(slot, std::move(unit));
   }
   shortcuts_[(linear ^ (linear >> 12)) & (kShortcuts - 1)] = {linear, v_.mmu.code_map_stamp(), key,
                                                               slot.get()};
   return slot.get();
+}
+
+void UnitCache::replace(std::unique_ptr<Unit>& slot, std::unique_ptr<Unit> unit) {
+  if (slot != nullptr) {
+    slot->page = nullptr;  // valid() is false from now on
+    if (replaced_.size() >= kMaxReplaced) {
+      std::fill_n(shortcuts_.get(), kShortcuts, Shortcut{});
+      replaced_.clear();
+    }
+    replaced_.push_back(std::move(slot));
+  }
+  slot = std::move(unit);
 }
 
 // Decodes as far as a unit goes. False: the very first instruction could not be fetched whole, v.fault holds
@@ -91,7 +105,7 @@ bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, 
   u64 offset = 0;  // bytes decoded so far
   const u64 in_page = kPageSize - page.physical.page_offset();
   bool ends = false;
-  while (!ends && unit.insns.size() < kMaxInstructions) {
+  while (!ends && unit.insns.size() < max_instructions_) {
     std::array<u8, 15> bytes;
     const u64 here = std::min<u64>(in_page - offset, 15);
     const bool first = unit.insns.empty();

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -28,6 +29,10 @@ struct Unit {
   u16 bytes = 0;
   u8 count = 0;
   std::vector<Insn> insns;
+  /// A UnitRunner's own: what it made of the unit, under which epoch of its cache, and how often it ran before.
+  mutable const void* translated = nullptr;
+  mutable u32 epoch = 0;
+  mutable u32 runs = 0;
 
   bool valid() const {
     return page != nullptr && page->generation.load(std::memory_order_acquire) == generation &&
@@ -54,11 +59,16 @@ class UnitCache : public StatSource {
 
   /// Forgets everything.
   void clear();
+  /// At most this many instructions a unit from now on.
+  void set_max_instructions(unsigned n) { max_instructions_ = n; }
+  /// `f` is called before everything is forgotten.
+  void on_clear(std::function<void()> f) { on_clear_ = std::move(f); }
 
   void stats(std::vector<StatRow>& rows) const override;
 
  private:
   static constexpr u64 kShortcuts = 8192;
+  static constexpr std::size_t kMaxReplaced = 4096;
   static constexpr std::size_t kMaxUnits = 1 << 18;  // beyond it everything is dropped: some 100 MiB
 
   struct Shortcut {
@@ -69,6 +79,7 @@ class UnitCache : public StatSource {
   };
 
   const Unit* find_slow(u64 linear, x86::CodeMode mode, u32 key);
+  void replace(std::unique_ptr<Unit>& slot, std::unique_ptr<Unit> unit);
   bool decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, x86::CodeMode mode);
   void bind(const x86::Decoded& decoded, x86::CodeMode mode, Insn& out, bool& ends_unit);
 
@@ -76,6 +87,10 @@ class UnitCache : public StatSource {
   NativeCode native_;
   std::unique_ptr<Shortcut[]> shortcuts_;
   std::unordered_map<u64, std::unique_ptr<Unit>> units_;  // key: physical address * 4 + mode
+  /// Replaced units, no longer valid: shortcuts of other addresses and privileges may still point to them.
+  std::vector<std::unique_ptr<Unit>> replaced_;
+  std::function<void()> on_clear_;
+  unsigned max_instructions_ = kMaxInstructions;
   std::unique_ptr<Unit> uncached_;                        // code outside RAM is decoded each time
 
   Counter decoded_units_, decoded_instructions_, redecoded_, dropped_;

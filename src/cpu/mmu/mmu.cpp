@@ -84,6 +84,7 @@ void Mmu::update_context() {
   alignment_checked_ = user && ac && (state_.cr0 & x86::cr0::kAm) != 0;
   data_watched_ = watches_data(state_.dr7);
   shift_ = alignment_checked_ || data_watched_ ? kShiftSlow : context_;
+  select_front();
 }
 
 void Mmu::raise(u8 vector, u32 error_code, u64 address) {

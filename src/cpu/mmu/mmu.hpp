@@ -15,6 +15,7 @@
 #include "base/address.hpp"
 #include "base/stats.hpp"
 #include "cpu/mmu/access.hpp"
+#include "cpu/mmu/front_tlb.hpp"
 #include "cpu/mmu/page_filter.hpp"
 #include "cpu/mmu/stamps.hpp"
 #include "cpu/mmu/walk.hpp"
@@ -158,6 +159,25 @@ class Mmu {
   /// both.
   u64 code_map_stamp() const { return code_map_stamp_; }
 
+  // --- A translating engine's own fast table (front_tlb.hpp) ---
+  /// `front` outlives this; from now on it follows every flush and change of context.
+  void attach_front(FrontTlb& front);
+  /// After an access at `address` succeeded: what the TLB holds for it goes into the front table.
+  void fill_front(u64 address) {
+    const TlbEntry& e = entry(address);
+    if (e.page != address >> kPageShift || !counts(e)) return;
+    const unsigned allow = e.allow >> shift_;
+    front_->insert(address, (allow & kAllowRead) != 0, (allow & kAllowWrite) != 0, e.host_delta, e.code);
+  }
+  /// The code tracking of the page that pointer_for_write() just gave a pointer into.
+  CodePage* tracked(u64 address) const { return entry(address).code; }
+  /// As wrote(), for `size` bytes of guest RAM within one page, known by their host address.
+  void wrote_host(const u8* host, unsigned size) {
+    if (!space_.ram.note_store(physical_of(host), size)) return;
+    code_was_written = true;
+    stats.code_stores.add();
+  }
+
   /// Guest-physical address behind `address` for debuggers and monitors: no faults, no A/D bits, no TLB.
   /// False if not mapped.
   bool translate_quietly(u64 address, GuestPhys& physical);
@@ -231,6 +251,9 @@ class Mmu {
   void page_fault(u64 address, u32 error_code);
   void rebuild_large_pages();
   void adopt_stamps(bool started_over);
+  void select_front() {
+    if (front_ != nullptr) front_->select(stamp_, shift_, shift_ == kShiftSlow);
+  }
   void raise_code_map_stamp();
   GuestPhys physical_of(const u8* host) const;
 
@@ -250,6 +273,7 @@ class Mmu {
   bool alignment_checked_ = false;  ///< CR0.AM, EFLAGS.AC and CPL 3
   bool data_watched_ = false;       ///< a data breakpoint is enabled
   TlbStamps stamps_;
+  FrontTlb* front_ = nullptr;
   CodePage no_code_;          ///< what entries without RAM point to; stays empty
   PageFilter fetched_pages_;  ///< 4 KiB pages that fetch() gave since code_map_stamp_ was raised
   PageFilter large_pages_;    ///< large pages of which the TLB may hold a part

@@ -104,6 +104,7 @@ void Mmu::page_fault(u64 address, u32 error_code) {
   raise(x86::kPf, error_code, address);
   TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
   if (e.page == address >> kPageShift && counts(e)) e.page = TlbEntry::kInvalid;
+  if (front_ != nullptr) front_->drop(address);
   if (fetched_pages_.may_contain(address >> kPageShift)) raise_code_map_stamp();
 }
 
@@ -141,6 +142,7 @@ bool Mmu::drop_page(u64 address, u32 stamp, u32 other_stamp) {
   TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
   if (e.page == address >> kPageShift && (e.stamp == stamp || e.stamp == other_stamp))
     e.page = TlbEntry::kInvalid;
+  if (front_ != nullptr) front_->drop(address);
   bool large = false;
   for (unsigned size_class = 1; size_class < kClassShift.size(); ++size_class) {
     if (!large_pages_.may_contain(large_key(address, size_class))) continue;
@@ -154,6 +156,7 @@ void Mmu::drop_fragments(u64 address, unsigned size_class, u32 stamp, u32 other_
   const unsigned shift = kClassShift[size_class] - kPageShift;
   const u64 large_page = (address >> kPageShift) >> shift;
   const u64 count = std::min(u64{1} << shift, kTlbSize);
+  if (front_ != nullptr) front_->flush();
   bool found = false;
   for (u64 i = 0; i < count; ++i) {
     TlbEntry& e = tlb_[((large_page << shift) + i) & (kTlbSize - 1)];
@@ -167,6 +170,8 @@ void Mmu::drop_fragments(u64 address, unsigned size_class, u32 stamp, u32 other_
 void Mmu::rebuild_large_pages() {
   fruitless_scans_ = 0;
   large_pages_.clear();
+  // The front table may hold parts that the TLB has not any more, which the filter would forget.
+  if (front_ != nullptr) front_->flush();
   for (const TlbEntry& e : *tlb_storage_) {
     if (e.page != TlbEntry::kInvalid && size_class_of(e) != 0)
       large_pages_.add(large_key(e.page << kPageShift, size_class_of(e)));
@@ -180,7 +185,16 @@ void Mmu::adopt_stamps(bool started_over) {
   if (started_over) {
     for (TlbEntry& e : *tlb_storage_) e.page = TlbEntry::kInvalid;
   }
+  if (front_ != nullptr) {
+    if (started_over) front_->restart();
+    select_front();
+  }
   raise_code_map_stamp();
+}
+
+void Mmu::attach_front(FrontTlb& front) {
+  front_ = &front;
+  select_front();
 }
 
 void Mmu::raise_code_map_stamp() {

@@ -1,0 +1,81 @@
+// What translated code reaches through the GS segment: one block per vCPU, with the vCPU itself at a fixed
+// distance.
+//
+// In translated code host registers stand for guest ones (kHostOf); RAX, R14 and R15 are scratch, RSP is the
+// host's stack. The guest's four registers without a host register, and everything else, are in memory.
+#pragma once
+
+#include <array>
+
+#include "cpu/interp/insn.hpp"
+#include "cpu/mmu/front_tlb.hpp"
+
+namespace vellum::bt {
+
+/// The arithmetic flags as LAHF and SETO AL leave them in AX: bits 15..8 are SF ZF 0 AF 0 PF 1 CF, bit 0 is
+/// OF.
+constexpr u16 pack_flags(u64 rflags) {
+  return static_cast<u16>((rflags & 0xd5) << 8 | ((rflags >> 11) & 1));
+}
+constexpr u64 unpack_flags(u16 packed) {
+  return ((u64{packed} >> 8) & 0xd5) | (u64{packed} & 1) << 11;
+}
+
+inline constexpr int kInMemory = -1;
+/// The host register of each guest one.
+inline constexpr std::array<int, 16> kHostOf = {11, 1, 2,  3,         13, 5,         6,         7,
+                                                8,  9, 10, kInMemory, 12, kInMemory, kInMemory, kInMemory};
+
+/// One place in translated code that may call out: all that the callee must know of the instruction there.
+struct Site {
+  interp::Insn insn;
+  u64 next_rip = 0;              ///< of the instruction after this one
+  u64 after_rip = 0;             ///< where to go on after the instruction, if it stores
+  bool after_is_target = false;  ///< at Context::target instead
+  u32 rest = 0;                  ///< instructions of the unit after this one
+  u16 mnemonic = 0;
+  u8 size = 0;                              ///< of the memory operand
+  u8 seg = static_cast<u8>(x86::Seg::kDs);  ///< of the memory operand
+  bool write = false;
+};
+
+/// Where indirect jumps, and direct ones to other pages, find translations by guest-virtual address.
+struct JumpEntry {
+  u64 tag = ~u64{0};  ///< address ^ Context::code_context
+  const u8* entry = nullptr;
+};
+
+/// Why translated code returned.
+enum class Leave : u64 {
+  kJump,  ///< RIP is at an instruction boundary; nothing translated is known there, or a hazard waits
+  kLink,  ///< as kJump, at a direct jump that could be linked: Context::link
+  kFlow,  ///< an instruction ended with Context::flow
+};
+
+struct alignas(64) Context {
+  i64 left = 0;   ///< instructions of the budget not yet begun
+  u16 flags = 0;  ///< packed arithmetic flags: the guest's whenever host flags are not
+  u32 link = 0;
+  u64 target = 0;  ///< of an indirect call, across its push
+  u64 scratch = 0;
+  u64 code_context = 0;
+  interp::Flow flow = interp::Flow::kNext;
+  void* owner = nullptr;
+  // Entry points of the routines that units share.
+  const u8* leave_jump = nullptr;
+  const u8* leave_link = nullptr;
+  const u8* call_out = nullptr;
+  const u8* slow_access = nullptr;
+  const u8* code_store = nullptr;
+
+  static constexpr unsigned kJumpBits = 12;
+  std::array<JumpEntry, 1 << kJumpBits> jumps;
+  FrontTlb tlb;
+};
+
+/// The index in Context::jumps; translated code computes the same.
+constexpr u64 jump_index(u64 address) {
+  return (address ^ (address >> 9)) & ((1 << Context::kJumpBits) - 1);
+}
+
+}  // namespace vellum::bt

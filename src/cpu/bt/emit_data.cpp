@@ -1,0 +1,261 @@
+// Instructions on general registers and memory.
+#include "cpu/bt/emitter.hpp"
+
+namespace vellum::bt {
+
+using namespace x86::rflags;
+
+namespace {
+
+unsigned number_of(ZydisRegister r) {
+  return static_cast<unsigned>(
+      ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)));
+}
+
+const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax]));
+const a::Gp kGuestRsp = a::gpq(static_cast<u32>(kHostOf[x86::kRsp]));
+
+// Bits of the value that asmjit is to see: sign-extended from the operation's size.
+i64 signed_immediate(const ZydisDecodedOperand& operand, unsigned bytes) {
+  const u64 value = operand.imm.value.u;
+  switch (bytes) {
+    case 1:
+      return static_cast<i8>(value);
+    case 2:
+      return static_cast<i16>(value);
+    case 4:
+      return static_cast<i32>(value);
+    default:
+      return static_cast<i64>(value);
+  }
+}
+
+}  // namespace
+
+// The host register of a guest one; one in memory is loaded into a scratch register.
+a::Gp Emitter::register_operand(const ZydisDecodedOperand& operand) {
+  const unsigned n = number_of(operand.reg.value);
+  const unsigned bytes = operand.size / 8;
+  if (kHostOf[n] != kInMemory) return sized(a::gpq(static_cast<u32>(kHostOf[n])), bytes);
+  const bool written = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+  for (Borrowed& b : borrowed_) {
+    if (b.gpr != n) continue;
+    b.written = b.written || written;
+    return sized(b.host, bytes);
+  }
+  const a::Gp host = scratch_.back();
+  scratch_.pop_back();
+  borrowed_.push_back({n, host, written});
+  as_.mov(host, d_.gpr(n));
+  return sized(host, bytes);
+}
+
+void Emitter::store_borrowed() {
+  for (const Borrowed& b : borrowed_)
+    if (b.written) as_.mov(d_.gpr(b.gpr), b.host);
+  borrowed_.clear();
+}
+
+void Emitter::generic() {
+  const bool memory = form_->memory >= 0;
+  const bool write = form_->memory_written;
+  if (memory) {
+    const ZydisDecodedOperand& m = insn_->operands[static_cast<unsigned>(form_->memory)];
+    address_of(m);
+    look_up(m.size / 8, write);
+    scratch_ = write ? std::vector<a::Gp>{kT0} : std::vector<a::Gp>{kT2, kT0};
+  } else {
+    scratch_ = {kT2, kT1, kT0};
+  }
+  before_writing(form_->writes, form_->clobbers);
+  if (form_->reads != 0) need_flags(form_->reads);
+  std::array<asmjit::Operand, 3> operands;
+  const unsigned count = insn_->info.operand_count_visible;
+  for (unsigned n = 0; n < count; ++n) {
+    const ZydisDecodedOperand& o = insn_->operands[n];
+    switch (o.type) {
+      case ZYDIS_OPERAND_TYPE_REGISTER:
+        operands[n] = register_operand(o);
+        break;
+      case ZYDIS_OPERAND_TYPE_MEMORY:
+        operands[n] = a::ptr(kT1, 0, o.size / 8);
+        break;
+      default:
+        // A count or bit number is a byte by itself; other immediates are of the operation's size.
+        operands[n] = asmjit::imm(form_->byte_immediate ? static_cast<i64>(o.imm.value.u & 0xff)
+                                                        : signed_immediate(o, insn_->operands[0].size / 8));
+        break;
+    }
+  }
+  if ((insn_->info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0) as_.lock();
+  as_.emitOpArray(form_->host, operands.data(), count);
+  after_writing(form_->writes, form_->clobbers);
+  store_borrowed();
+  if (memory && write) {
+    save_flags(true);
+    stored();
+  }
+  end_access();
+}
+
+void Emitter::lea() {
+  address_of(insn_->operands[1], false);
+  const ZydisDecodedOperand& to = insn_->operands[0];
+  const unsigned n = number_of(to.reg.value);
+  if (kHostOf[n] != kInMemory) {
+    const a::Gp host = a::gpq(static_cast<u32>(kHostOf[n]));
+    as_.mov(sized(host, to.size / 8), sized(kT1, to.size / 8));
+  } else if (to.size == 32) {
+    as_.mov(kT1.r32(), kT1.r32());
+    as_.mov(d_.gpr(n), kT1);
+  } else {
+    a::Mem m = d_.gpr(n);
+    m.setSize(to.size / 8);
+    as_.mov(m, sized(kT1, to.size / 8));
+  }
+}
+
+void Emitter::convert() {
+  const a::Gp rax = kGuestRax;
+  switch (insn_->info.mnemonic) {
+    case ZYDIS_MNEMONIC_CBW:
+      as_.movsx(rax.r16(), rax.r8());
+      break;
+    case ZYDIS_MNEMONIC_CWDE:
+      as_.movsx(rax.r32(), rax.r16());
+      break;
+    case ZYDIS_MNEMONIC_CDQE:
+      as_.movsxd(rax, rax.r32());
+      break;
+    case ZYDIS_MNEMONIC_CWD:
+      as_.mov(kT0, rax);
+      as_.cwd();
+      break;
+    case ZYDIS_MNEMONIC_CDQ:
+      as_.mov(kT0, rax);
+      as_.cdq();
+      break;
+    default:
+      as_.mov(kT0, rax);
+      as_.cqo();
+      break;
+  }
+}
+
+void Emitter::multiply() {
+  const ZydisDecodedOperand& o = insn_->operands[0];
+  const unsigned bytes = o.size / 8;
+  asmjit::Operand factor;
+  if (form_->memory >= 0) {
+    address_of(o);
+    look_up(bytes, false);
+    factor = a::ptr(kT1, 0, bytes);
+  }
+  before_writing(form_->writes, form_->clobbers);
+  if (form_->memory < 0) {
+    scratch_ = {kT1};
+    factor = register_operand(o);
+  }
+  as_.mov(kT0, kGuestRax);
+  as_.emit(insn_->info.mnemonic == ZYDIS_MNEMONIC_MUL ? a::Inst::kIdMul : a::Inst::kIdImul, factor);
+  as_.mov(kGuestRax, kT0);
+  borrowed_.clear();
+  after_writing(form_->writes, form_->clobbers);
+  end_access();
+}
+
+// A masked count of 0 changes nothing; 1 writes OF too; the rest leave OF and AF as they were.
+void Emitter::shift_by_cl() {
+  save_flags();
+  scratch_ = {kT1};
+  const ZydisDecodedOperand& o = insn_->operands[0];
+  const a::Gp value = register_operand(o);
+  const u32 mask = o.size == 64 ? 63 : 31;
+  const asmjit::Label done = as_.newLabel();
+  as_.mov(kT2.r32(), a::ecx);  // RCX may be what is shifted
+  as_.emit(form_->host, value, a::cl);
+  as_.lahf();
+  as_.seto(a::al);
+  store_borrowed();
+  if (live_[n_] != 0) {
+    const asmjit::Label once = as_.newLabel(), merge = as_.newLabel();
+    const a::Mem flags = field(offsetof(Context, flags), 2);
+    constexpr u16 kAfOnly = pack_flags(kAf), kAfAndOf = pack_flags(kAf | kOf);
+    as_.test(kT2.r8(), mask);
+    as_.jz(done);
+    as_.lea(kT2.r32(), a::ptr(kT2, -1));
+    as_.movzx(kT1.r32(), flags);
+    as_.test(kT2.r8(), mask);
+    as_.jz(once);
+    as_.and_(kT1.r32(), u32{kAfAndOf});
+    as_.and_(a::eax, u32{0xffff} & ~u32{kAfAndOf});
+    as_.jmp(merge);
+    as_.bind(once);
+    as_.and_(kT1.r32(), u32{kAfOnly});
+    as_.and_(a::eax, u32{0xffff} & ~u32{kAfOnly});
+    as_.bind(merge);
+    as_.or_(a::eax, kT1.r32());
+    as_.mov(flags, a::ax);
+    as_.bind(done);
+  }
+  host_ = 0;
+  packed_ = kArithmetic;
+}
+
+void Emitter::exchange_compare() {
+  const ZydisDecodedOperand& m = insn_->operands[0];
+  const unsigned bytes = m.size / 8;
+  address_of(m);
+  look_up(bytes, true);
+  as_.mov(kT0, kGuestRax);
+  if ((insn_->info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0) as_.lock();
+  as_.emit(a::Inst::kIdCmpxchg, a::ptr(kT1, 0, bytes), register_operand(insn_->operands[1]));
+  as_.mov(kGuestRax, kT0);
+  after_writing(kArithmetic, 0);
+  save_flags(true);
+  stored();
+  end_access();
+}
+
+// --- The stack (64-bit operands) ---
+
+void Emitter::push() {
+  const ZydisDecodedOperand& o = insn_->operands[0];
+  as_.lea(kT1, a::ptr(kGuestRsp, -8));
+  look_up(8, true, true);
+  scratch_ = {kT0};
+  if (o.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    as_.mov(a::qword_ptr(kT1), asmjit::imm(static_cast<i32>(o.imm.value.s)));
+  } else {
+    as_.mov(a::qword_ptr(kT1), register_operand(o).r64());
+    borrowed_.clear();
+  }
+  as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
+  stored();
+  end_access();
+}
+
+void Emitter::pop() {
+  const unsigned n = number_of(insn_->operands[0].reg.value);
+  as_.mov(kT1, kGuestRsp);
+  look_up(8, false, true);
+  if (kHostOf[n] != kInMemory) {
+    as_.mov(a::gpq(static_cast<u32>(kHostOf[n])), a::qword_ptr(kT1));
+  } else {
+    as_.mov(kT1, a::qword_ptr(kT1));
+    as_.mov(d_.gpr(n), kT1);
+  }
+  as_.lea(kGuestRsp, a::ptr(kGuestRsp, 8));
+  end_access();
+}
+
+void Emitter::leave() {
+  const a::Gp rbp = a::gpq(static_cast<u32>(kHostOf[x86::kRbp]));
+  as_.mov(kT1, rbp);
+  look_up(8, false, true);
+  as_.lea(kGuestRsp, a::ptr(rbp, 8));
+  as_.mov(rbp, a::qword_ptr(kT1));
+  end_access();
+}
+
+}  // namespace vellum::bt

@@ -1,0 +1,184 @@
+#include "cpu/bt/emitter.hpp"
+
+namespace vellum::bt {
+
+using x86::rflags::kArithmetic;
+
+Emitter::Emitter(asmjit::CodeHolder& holder, const Distances& distances, const UnitSource& source,
+                 std::deque<Site>& sites)
+    : as_(&holder), d_(distances), source_(source), sites_(sites) {
+  as_.setErrorHandler(&errors_);
+}
+
+bool Emitter::emit() {
+  for (unsigned n = 0; n < source_.unit.count; ++n)
+    forms_.push_back(form_of(source_.decoded[n], source_.unit.insns[n]));
+  find_live_flags();
+  entered_ = as_.newLabel();
+  at_start_ = as_.newLabel();
+  prologue();
+  host_ = 0;
+  packed_ = kArithmetic;
+  next_rip_ = source_.linear;
+  for (n_ = 0; n_ < source_.unit.count; ++n_) {
+    insn_ = &source_.decoded[n_];
+    form_ = &forms_[n_];
+    next_rip_ += source_.unit.insns[n_].length;
+    instruction();
+  }
+  switch (forms_.back().scheme) {
+    case Scheme::kJump:
+    case Scheme::kJumpIf:
+    case Scheme::kCall:
+    case Scheme::kReturn:
+    case Scheme::kJumpIndirect:
+    case Scheme::kCallIndirect:
+      break;
+    default:
+      save_flags();
+      jump_to(next_rip_);
+      break;
+  }
+  cold_code();
+  return !errors_.failed;
+}
+
+// Backwards: a flag matters until it is written, and everything matters where it can be seen.
+void Emitter::find_live_flags() {
+  live_.resize(forms_.size());
+  u64 live = kArithmetic;
+  for (std::size_t n = forms_.size(); n-- > 0;) {
+    live_[n] = live;
+    const Form& form = forms_[n];
+    live = form.observable ? kArithmetic : (live & ~form.writes) | form.reads;
+  }
+}
+
+void Emitter::prologue() {
+  const interp::Unit& unit = source_.unit;
+  as_.mov(kT0, asmjit::imm(reinterpret_cast<u64>(source_.hazards)));
+  as_.cmp(a::dword_ptr(kT0), 0);
+  as_.jne(at_start_);
+  const auto check_generation = [&](const CodePage& page, u32 generation) {
+    as_.mov(kT0, asmjit::imm(reinterpret_cast<u64>(&page.generation)));
+    as_.cmp(a::dword_ptr(kT0), generation);
+    as_.jne(at_start_);
+  };
+  check_generation(*unit.page, unit.generation);
+  if (unit.crosses()) check_generation(*unit.second, unit.second_generation);
+  as_.bind(entered_);
+  const a::Mem left = field(offsetof(Context, left), 8);
+  const asmjit::Label spent = as_.newLabel();
+  as_.sub(left, unit.count);
+  as_.js(spent);
+  cold_.push_back([this, spent, left, count = unit.count] {
+    as_.bind(spent);
+    as_.add(left, count);
+    as_.bind(at_start_);
+    leave_at(source_.linear);
+  });
+}
+
+void Emitter::instruction() {
+  // What may be seen from outside must find the flags where C++ looks for them.
+  if (form_->observable) save_flags();
+  switch (form_->scheme) {
+    case Scheme::kCallOut:
+      call_out();
+      break;
+    case Scheme::kNothing:
+      break;
+    case Scheme::kGeneric:
+      generic();
+      break;
+    case Scheme::kLea:
+      lea();
+      break;
+    case Scheme::kConvert:
+      convert();
+      break;
+    case Scheme::kMultiply:
+      multiply();
+      break;
+    case Scheme::kShiftByCl:
+      shift_by_cl();
+      break;
+    case Scheme::kExchangeCompare:
+      exchange_compare();
+      break;
+    case Scheme::kPush:
+      push();
+      break;
+    case Scheme::kPop:
+      pop();
+      break;
+    case Scheme::kLeave:
+      leave();
+      break;
+    case Scheme::kJump:
+      jump();
+      break;
+    case Scheme::kJumpIf:
+      jump_if();
+      break;
+    case Scheme::kCall:
+      call();
+      break;
+    case Scheme::kReturn:
+      ret();
+      break;
+    case Scheme::kJumpIndirect:
+      jump_indirect();
+      break;
+    case Scheme::kCallIndirect:
+      call_indirect();
+      break;
+  }
+}
+
+Site& Emitter::make_site(unsigned size, bool write) {
+  Site& site = sites_.emplace_back();
+  site.insn = source_.unit.insns[n_];
+  site.next_rip = site.after_rip = next_rip_;
+  site.rest = source_.unit.count - n_ - 1u;
+  site.mnemonic = static_cast<u16>(insn_->info.mnemonic);
+  site.size = static_cast<u8>(size);
+  site.write = write;
+  return site;
+}
+
+void Emitter::site_to_scratch(const Site& site) {
+  as_.mov(kT0, asmjit::imm(reinterpret_cast<u64>(&site)));
+}
+
+void Emitter::call_out() {
+  site_to_scratch(make_site(0, false));
+  as_.call(field(offsetof(Context, call_out), 8));
+  host_ = 0;
+  packed_ = kArithmetic;
+}
+
+void Emitter::cold_code() {
+  for (const Slow& slow : slow_) {
+    as_.bind(slow.from);
+    site_to_scratch(*slow.site);
+    as_.call(field(offsetof(Context, slow_access), 8));
+    as_.test(kT1, kT1);
+    as_.jnz(slow.resume);
+    if (slow.restore_flags) {
+      as_.movzx(a::eax, field(offsetof(Context, flags), 2));
+      as_.add(a::al, 0x7f);
+      as_.sahf();
+    }
+    as_.jmp(slow.skip);
+  }
+  for (const CodeStore& store : code_stores_) {
+    as_.bind(store.from);
+    site_to_scratch(*store.site);
+    as_.call(field(offsetof(Context, code_store), 8));
+    as_.jmp(store.resume);
+  }
+  for (std::size_t n = 0; n < cold_.size(); ++n) cold_[n]();
+}
+
+}  // namespace vellum::bt

@@ -1,0 +1,152 @@
+// Translates one unit: the host code, and the sites where it calls out.
+//
+//   linked:   hazards? page's generation? -> leave at the unit's start
+//   entered:  budget -= instructions; not enough -> leave at the unit's start
+//             instruction ...
+//             jump(s): patched to the next unit's `linked` once known, or looked up
+//   cold:     slow memory accesses, stores that hit code, exits
+//
+// Where the guest's arithmetic flags are is known at each point: each flag is in the host's flags, packed in
+// Context::flags, or both (host_ and packed_; their union is all six). Between units they are in
+// Context::flags.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "cpu/bt/form.hpp"
+
+namespace vellum::bt {
+
+/// A direct jump within a page, to be patched when its target is translated.
+struct LinkSpot {
+  std::size_t offset = 0;  ///< of the jump's 32-bit displacement, from the start of the unit's code
+  u64 target = 0;
+};
+
+struct UnitSource {
+  const interp::Unit& unit;
+  u64 linear;
+  const std::vector<x86::Decoded>& decoded;  ///< as many as the unit has instructions
+  const void* hazards;                       ///< the word that must be 0
+  u32 first_link;                            ///< what the unit's LinkSpots are numbered from
+};
+
+class Emitter {
+ public:
+  Emitter(asmjit::CodeHolder& holder, const Distances& distances, const UnitSource& source,
+          std::deque<Site>& sites);
+
+  /// False: something could not be encoded; the unit is to be interpreted.
+  bool emit();
+
+  std::size_t linked_offset() const { return 0; }
+  std::size_t entered_offset(const asmjit::CodeHolder& holder) const { return holder.labelOffset(entered_); }
+  const std::vector<LinkSpot>& links() const { return links_; }
+
+ private:
+  // emitter.cpp
+  void prologue();
+  void instruction();
+  void find_live_flags();
+  void cold_code();
+  void site_to_scratch(const Site& site);
+  Site& make_site(unsigned size, bool write);
+  void call_out();
+
+  // emit_flags.cpp
+  void save_flags(bool address_live = false);
+  void need_flags(u64 mask);
+  void before_writing(u64 writes, u64 clobbers);
+  void after_writing(u64 writes, u64 clobbers);
+
+  // emit_memory.cpp
+  void address_of(const ZydisDecodedOperand& operand, bool with_segment = true);
+  void load_constant(const a::Gp& to, u64 value);
+  void look_up(unsigned size, bool write, bool stack = false);
+  void stored();
+  void end_access();
+
+  // emit_data.cpp
+  a::Gp register_operand(const ZydisDecodedOperand& operand);
+  void store_borrowed();
+  void generic();
+  void lea();
+  void convert();
+  void multiply();
+  void shift_by_cl();
+  void exchange_compare();
+  void push();
+  void pop();
+  void leave();
+
+  // emit_branch.cpp
+  void jump_to(u64 target);
+  void look_up_jump(const asmjit::Label& miss, i32 stack_bytes = 0);
+  void leave_at(u64 rip);
+  void jump();
+  void jump_if();
+  void push_return_address();
+  void miss_calls_out(const asmjit::Label& miss);
+  void call();
+  void ret();
+  void jump_indirect();
+  void call_indirect();
+  void target_to_scratch();
+
+  struct Errors final : asmjit::ErrorHandler {
+    void handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) override {
+      failed = true;
+      text = message;
+    }
+    bool failed = false;
+    std::string text;
+  } errors_;
+
+  a::Assembler as_;
+  const Distances& d_;
+  const UnitSource& source_;
+  std::deque<Site>& sites_;
+  asmjit::Label entered_;
+  asmjit::Label at_start_;  ///< cold: leave with RIP at the unit's start
+
+  // The instruction being translated.
+  unsigned n_ = 0;
+  const x86::Decoded* insn_ = nullptr;
+  const Form* form_ = nullptr;
+  u64 next_rip_ = 0;
+  std::vector<Form> forms_;
+  std::vector<u64> live_;  ///< flags that matter after each instruction
+
+  u64 host_ = 0;    ///< guest flags that the host's flags hold
+  u64 packed_ = 0;  ///< those that Context::flags holds
+
+  // Scratch registers free for operands in memory, and those to store after the instruction.
+  std::vector<a::Gp> scratch_;
+  struct Borrowed {
+    unsigned gpr;
+    a::Gp host;
+    bool written;
+  };
+  std::vector<Borrowed> borrowed_;
+
+  // A memory access that is being translated: ends at end_access().
+  struct Slow {
+    asmjit::Label from, resume, skip;
+    Site* site;
+    bool restore_flags = false;
+  };
+  std::vector<Slow> slow_;
+  bool open_ = false;  ///< the last of slow_ has no end yet
+  struct CodeStore {
+    asmjit::Label from, resume;
+    const Site* site;
+  };
+  std::vector<CodeStore> code_stores_;
+  std::vector<std::function<void()>> cold_;
+  std::vector<LinkSpot> links_;
+};
+
+}  // namespace vellum::bt

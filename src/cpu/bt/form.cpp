@@ -1,0 +1,286 @@
+#include "cpu/bt/form.hpp"
+
+#include "cpu/interp/binding.hpp"
+
+namespace vellum::bt {
+namespace {
+
+using namespace x86::rflags;
+
+struct Row {
+  ZydisMnemonic mnemonic;
+  asmjit::InstId host;
+  u64 reads;
+  u64 writes;
+  u64 clobbers;
+};
+
+constexpr u64 kMost = kArithmetic & ~kCf;
+constexpr u64 kCarryOverflow = kCf | kOf;
+
+// What is left of the flags that an instruction leaves undefined is the interpreter's rule: they stay.
+#define ROW(name, id, reads, writes, clobbers) \
+  { ZYDIS_MNEMONIC_##name, a::Inst::kId##id, reads, writes, clobbers }
+#define CONDITION(zydis, host, flags) \
+  ROW(CMOV##zydis, Cmov##host, flags, 0, 0), ROW(SET##zydis, Set##host, flags, 0, 0)
+constexpr Row kRows[] = {
+    ROW(MOV, Mov, 0, 0, 0),
+    ROW(MOVZX, Movzx, 0, 0, 0),
+    ROW(MOVSX, Movsx, 0, 0, 0),
+    ROW(MOVSXD, Movsxd, 0, 0, 0),
+    ROW(XCHG, Xchg, 0, 0, 0),
+    ROW(BSWAP, Bswap, 0, 0, 0),
+    ROW(NOT, Not, 0, 0, 0),
+    ROW(ADD, Add, 0, kArithmetic, 0),
+    ROW(SUB, Sub, 0, kArithmetic, 0),
+    ROW(AND, And, 0, kArithmetic, 0),
+    ROW(OR, Or, 0, kArithmetic, 0),
+    ROW(XOR, Xor, 0, kArithmetic, 0),
+    ROW(CMP, Cmp, 0, kArithmetic, 0),
+    ROW(TEST, Test, 0, kArithmetic, 0),
+    ROW(NEG, Neg, 0, kArithmetic, 0),
+    ROW(XADD, Xadd, 0, kArithmetic, 0),
+    ROW(ADC, Adc, kCf, kArithmetic, 0),
+    ROW(SBB, Sbb, kCf, kArithmetic, 0),
+    // The host keeps CF; to read it makes the host's flags whole again.
+    ROW(INC, Inc, kCf, kMost, 0),
+    ROW(DEC, Dec, kCf, kMost, 0),
+    ROW(IMUL, Imul, 0, kCarryOverflow, kArithmetic & ~kCarryOverflow),
+    ROW(BT, Bt, 0, kCf, kMost),
+    ROW(BTS, Bts, 0, kCf, kMost),
+    ROW(BTR, Btr, 0, kCf, kMost),
+    ROW(BTC, Btc, 0, kCf, kMost),
+    ROW(BSF, Bsf, 0, kZf, kArithmetic & ~kZf),
+    ROW(BSR, Bsr, 0, kZf, kArithmetic & ~kZf),
+    ROW(SHL, Shl, 0, 0, 0),
+    ROW(SHR, Shr, 0, 0, 0),
+    ROW(SAR, Sar, 0, 0, 0),
+    ROW(ROL, Rol, 0, 0, 0),
+    ROW(ROR, Ror, 0, 0, 0),
+    ROW(SHLD, Shld, 0, 0, 0),
+    ROW(SHRD, Shrd, 0, 0, 0),
+    CONDITION(O, o, kOf),
+    CONDITION(NO, no, kOf),
+    CONDITION(B, b, kCf),
+    CONDITION(NB, nb, kCf),
+    CONDITION(Z, z, kZf),
+    CONDITION(NZ, nz, kZf),
+    CONDITION(BE, be, kCf | kZf),
+    CONDITION(NBE, nbe, kCf | kZf),
+    CONDITION(S, s, kSf),
+    CONDITION(NS, ns, kSf),
+    CONDITION(P, p, kPf),
+    CONDITION(NP, np, kPf),
+    CONDITION(L, l, kSf | kOf),
+    CONDITION(NL, nl, kSf | kOf),
+    CONDITION(LE, le, kSf | kOf | kZf),
+    CONDITION(NLE, nle, kSf | kOf | kZf),
+};
+#undef CONDITION
+#undef ROW
+
+constexpr auto make_index() {
+  std::array<u8, ZYDIS_MNEMONIC_MAX_VALUE + 1> index{};
+  for (u8 n = 0; n < std::size(kRows); ++n) index[kRows[n].mnemonic] = n + 1;
+  return index;
+}
+constexpr auto kByMnemonic = make_index();
+
+// The flags that condition `cc` (the low bits of Jcc's opcode) reads.
+constexpr u64 condition_flags(unsigned cc) {
+  constexpr u64 kFlags[] = {kOf, kCf, kZf, kCf | kZf, kSf, kPf, kSf | kOf, kSf | kOf | kZf};
+  return kFlags[(cc & 15) >> 1];
+}
+
+bool plain_register(ZydisRegister r) {
+  switch (ZydisRegisterGetClass(r)) {
+    case ZYDIS_REGCLASS_GPR8:
+      return r != ZYDIS_REGISTER_AH && r != ZYDIS_REGISTER_BH && r != ZYDIS_REGISTER_CH &&
+             r != ZYDIS_REGISTER_DH;
+    case ZYDIS_REGCLASS_GPR16:
+    case ZYDIS_REGCLASS_GPR32:
+    case ZYDIS_REGCLASS_GPR64:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool in_memory(ZydisRegister r) {
+  const int id = ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r));
+  return kHostOf[static_cast<unsigned>(id)] == kInMemory;
+}
+
+// Whether visible operands are general registers, immediates and at most one memory operand, and scratch
+// registers suffice for those registers that are in memory. Sets form's memory fields.
+bool plain_operands(const x86::Decoded& d, Form& form) {
+  unsigned scratch_needed = 0;
+  for (unsigned n = 0; n < d.info.operand_count_visible; ++n) {
+    const ZydisDecodedOperand& o = d.operands[n];
+    if (o.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+      if (!plain_register(o.reg.value)) return false;
+      scratch_needed += in_memory(o.reg.value) ? 1 : 0;
+    } else if (o.type == ZYDIS_OPERAND_TYPE_MEMORY) {
+      if (form.memory >= 0 || d.info.address_width == 16) return false;
+      form.memory = static_cast<int>(n);
+      form.memory_written = (o.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+    } else if (o.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+      return false;
+    }
+  }
+  const unsigned scratch = form.memory < 0 ? 3 : form.memory_written ? 1 : 2;
+  form.observable = form.memory >= 0;
+  return scratch_needed <= scratch;
+}
+
+bool is_immediate(const x86::Decoded& d, unsigned n) {
+  return d.operands[n].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+bool is_register(const x86::Decoded& d, unsigned n) {
+  return d.operands[n].type == ZYDIS_OPERAND_TYPE_REGISTER;
+}
+bool is_memory(const x86::Decoded& d, unsigned n) {
+  return d.operands[n].type == ZYDIS_OPERAND_TYPE_MEMORY;
+}
+
+Form generic(const x86::Decoded& d, const Row& row) {
+  Form form{.scheme = Scheme::kGeneric,
+            .host = row.host,
+            .reads = row.reads,
+            .writes = row.writes,
+            .clobbers = row.clobbers};
+  return plain_operands(d, form) ? form : Form{};
+}
+
+// Shifts and rotates. By CL only shifts of registers; by an immediate, not 0 (which changes no flag).
+Form shift(const x86::Decoded& d, const Row& row) {
+  Form form = generic(d, row);
+  if (form.scheme == Scheme::kCallOut) return form;
+  const ZydisMnemonic m = d.info.mnemonic;
+  const bool rotate = m == ZYDIS_MNEMONIC_ROL || m == ZYDIS_MNEMONIC_ROR;
+  const bool twice = m == ZYDIS_MNEMONIC_SHLD || m == ZYDIS_MNEMONIC_SHRD;
+  const unsigned bits = d.operands[0].size;
+  const unsigned count_operand = twice ? 2 : 1;
+  if (!is_immediate(d, count_operand)) {
+    if (rotate || twice || !is_register(d, 0)) return {};
+    form.scheme = Scheme::kShiftByCl;
+    form.reads = form.writes = kArithmetic;  // brings the packed flags up to date by itself
+    return form;
+  }
+  const unsigned count =
+      static_cast<unsigned>(d.operands[count_operand].imm.value.u) & (bits == 64 ? 63 : 31);
+  if (count == 0 || (twice && count > bits)) return {};
+  const u64 overflow = count == 1 ? kOf : 0;
+  form.writes = rotate ? kCf | overflow : (kArithmetic & ~(kAf | kOf)) | overflow;
+  form.clobbers = kArithmetic & ~form.writes;
+  form.byte_immediate = true;
+  return form;
+}
+
+Form multiply(const x86::Decoded& d) {
+  Form form{.scheme = Scheme::kMultiply, .writes = kCarryOverflow, .clobbers = kArithmetic & ~kCarryOverflow};
+  if (d.info.operand_width < 32 || !plain_operands(d, form)) return {};
+  return form;
+}
+
+Form bit_test(const x86::Decoded& d, const Row& row) {
+  // A register's bit offset reaches beyond the memory operand.
+  if (is_memory(d, 0) && !is_immediate(d, 1)) return {};
+  Form form = generic(d, row);
+  form.byte_immediate = true;
+  return form;
+}
+
+Form stack(const x86::Decoded& d, Scheme scheme) {
+  if (d.info.operand_width != 64) return {};
+  Form form{.scheme = scheme, .memory_written = scheme == Scheme::kPush};
+  if (scheme == Scheme::kLeave) return form;
+  if (is_immediate(d, 0)) return form;
+  if (!is_register(d, 0) || !plain_register(d.operands[0].reg.value)) return {};
+  // POP RSP, and PUSH RSP, which pushes the old value: rare.
+  return d.operands[0].reg.value == ZYDIS_REGISTER_RSP ? Form{} : form;
+}
+
+Form branch(const x86::Decoded& d, Scheme direct, Scheme indirect) {
+  if (d.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return {};
+  if (is_immediate(d, 0)) return {.scheme = direct, .observable = direct == Scheme::kCall};
+  Form form{.scheme = indirect};
+  if (!plain_operands(d, form) || d.operands[0].size != 64) return {};
+  form.observable = true;
+  return form;
+}
+
+}  // namespace
+
+Form form_of(const x86::Decoded& d, const interp::Insn& insn) {
+  if (insn.run == interp::undefined_opcode) return {};
+  switch (d.info.mnemonic) {
+    case ZYDIS_MNEMONIC_NOP:
+    case ZYDIS_MNEMONIC_ENDBR64:
+      return {.scheme = Scheme::kNothing, .observable = false};
+    case ZYDIS_MNEMONIC_LEA: {
+      if (!plain_register(d.operands[0].reg.value) || d.info.address_width == 16) return {};
+      return {.scheme = Scheme::kLea, .observable = false};
+    }
+    case ZYDIS_MNEMONIC_CBW:
+    case ZYDIS_MNEMONIC_CWDE:
+    case ZYDIS_MNEMONIC_CDQE:
+    case ZYDIS_MNEMONIC_CWD:
+    case ZYDIS_MNEMONIC_CDQ:
+    case ZYDIS_MNEMONIC_CQO:
+      return {.scheme = Scheme::kConvert, .observable = false};
+    case ZYDIS_MNEMONIC_PUSH:
+      return stack(d, Scheme::kPush);
+    case ZYDIS_MNEMONIC_POP:
+      return stack(d, Scheme::kPop);
+    case ZYDIS_MNEMONIC_LEAVE:
+      return stack(d, Scheme::kLeave);
+    case ZYDIS_MNEMONIC_JMP:
+      return branch(d, Scheme::kJump, Scheme::kJumpIndirect);
+    case ZYDIS_MNEMONIC_CALL:
+      return branch(d, Scheme::kCall, Scheme::kCallIndirect);
+    case ZYDIS_MNEMONIC_RET:
+      return d.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? Form{} : Form{.scheme = Scheme::kReturn};
+    case ZYDIS_MNEMONIC_MUL:
+      return multiply(d);
+    case ZYDIS_MNEMONIC_CMPXCHG: {
+      Form form{.scheme = Scheme::kExchangeCompare, .writes = kArithmetic};
+      // RAX is taken, so the register operand must have a host register.
+      if (!plain_operands(d, form) || !is_memory(d, 0) || in_memory(d.operands[1].reg.value)) return {};
+      return form;
+    }
+    default:
+      break;
+  }
+  if (d.info.meta.category == ZYDIS_CATEGORY_COND_BR && d.info.mnemonic != ZYDIS_MNEMONIC_LOOP &&
+      d.info.mnemonic != ZYDIS_MNEMONIC_LOOPE && d.info.mnemonic != ZYDIS_MNEMONIC_LOOPNE &&
+      d.info.mnemonic != ZYDIS_MNEMONIC_JCXZ && d.info.mnemonic != ZYDIS_MNEMONIC_JECXZ &&
+      d.info.mnemonic != ZYDIS_MNEMONIC_JRCXZ)
+    return {.scheme = Scheme::kJumpIf, .reads = condition_flags(d.info.opcode & 15), .observable = false};
+  const u8 index = kByMnemonic[d.info.mnemonic];
+  if (index == 0) return {};
+  const Row& row = kRows[index - 1];
+  switch (d.info.mnemonic) {
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHRD:
+      return shift(d, row);
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC:
+      return bit_test(d, row);
+    case ZYDIS_MNEMONIC_BSWAP:
+      return d.operands[0].size == 16 ? Form{} : generic(d, row);
+    case ZYDIS_MNEMONIC_IMUL:
+      return d.info.operand_count_visible == 1 ? multiply(d) : generic(d, row);
+    default:
+      return generic(d, row);
+  }
+}
+
+}  // namespace vellum::bt

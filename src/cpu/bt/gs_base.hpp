@@ -1,0 +1,21 @@
+// The host's GS base, which x86-64 user space leaves to whoever wants it: the vCPU thread's Context while it
+// runs.
+#pragma once
+
+#include <asm/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/int.hpp"
+
+namespace vellum::bt {
+
+/// To be called before translated code runs on this thread. A thread that runs several vCPUs changes it each
+/// time; one that runs one finds it set.
+inline void set_gs_base(const void* base) {
+  u64 before = 0;
+  syscall(SYS_arch_prctl, ARCH_GET_GS, &before);
+  if (before != reinterpret_cast<u64>(base)) syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+}
+
+}  // namespace vellum::bt

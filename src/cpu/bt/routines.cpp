@@ -1,0 +1,146 @@
+#include "cpu/bt/routines.hpp"
+
+#include <cstddef>
+
+#include "base/assert.hpp"
+
+namespace vellum::bt {
+namespace {
+
+// Callee-saved registers of the System V ABI. With the return address and one more word the stack is aligned
+// to 16 bytes in translated code.
+constexpr std::array<a::Gp, 6> kCalleeSaved = {a::rbx, a::rbp, a::r12, a::r13, a::r14, a::r15};
+
+void spill(a::Assembler& as, const Distances& d) {
+  for (unsigned n = 0; n < 16; ++n)
+    if (kHostOf[n] != kInMemory) as.mov(d.gpr(n), a::gpq(static_cast<u32>(kHostOf[n])));
+}
+void reload(a::Assembler& as, const Distances& d) {
+  for (unsigned n = 0; n < 16; ++n)
+    if (kHostOf[n] != kInMemory) as.mov(a::gpq(static_cast<u32>(kHostOf[n])), d.gpr(n));
+}
+
+void restore_and_return(a::Assembler& as) {
+  as.add(a::rsp, 8);
+  for (auto r = kCalleeSaved.rbegin(); r != kCalleeSaved.rend(); ++r) as.pop(*r);
+  as.ret();
+}
+
+template <class F>
+void call(a::Assembler& as, F function) {
+  as.mov(a::rdi, field(offsetof(Context, owner), 8));
+  as.mov(a::rax, asmjit::imm(reinterpret_cast<u64>(function)));
+  as.call(a::rax);
+}
+
+}  // namespace
+
+Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, const Callbacks& callbacks) {
+  asmjit::CodeHolder holder;
+  holder.init(asmjit::Environment::host());
+  a::Assembler as(&holder);
+
+  const asmjit::Label enter = as.newLabel();
+  as.bind(enter);
+  for (const a::Gp& r : kCalleeSaved) as.push(r);
+  as.sub(a::rsp, 8);
+  as.mov(kT0, a::rdi);
+  reload(as, d);
+  as.jmp(kT0);
+
+  const asmjit::Label leave_jump = as.newLabel();
+  as.bind(leave_jump);
+  spill(as, d);
+  as.mov(a::eax, static_cast<u32>(Leave::kJump));
+  restore_and_return(as);
+
+  const asmjit::Label leave_link = as.newLabel();
+  as.bind(leave_link);
+  spill(as, d);
+  as.mov(a::eax, static_cast<u32>(Leave::kLink));
+  restore_and_return(as);
+
+  // Called with the return address on the stack, which leaves it misaligned by 8.
+  const asmjit::Label leave_flow = as.newLabel();
+  as.bind(leave_flow);
+  as.add(a::rsp, 8);
+  as.mov(a::eax, static_cast<u32>(Leave::kFlow));
+  restore_and_return(as);
+
+  const asmjit::Label call_out = as.newLabel();
+  as.bind(call_out);
+  spill(as, d);
+  as.sub(a::rsp, 8);
+  as.mov(a::rsi, kT0);
+  call(as, callbacks.run);
+  as.add(a::rsp, 8);
+  as.test(a::eax, a::eax);
+  as.jnz(leave_flow);
+  reload(as, d);
+  as.ret();
+
+  const asmjit::Label slow_access = as.newLabel();
+  const asmjit::Label got = as.newLabel();
+  as.bind(slow_access);
+  spill(as, d);
+  as.sub(a::rsp, 8);
+  as.mov(a::rsi, kT0);
+  as.mov(a::rdx, kT1);
+  call(as, callbacks.access);
+  as.add(a::rsp, 8);
+  as.test(a::rax, a::rax);
+  as.jnz(got);
+  as.test(a::rdx, a::rdx);
+  as.jnz(leave_flow);
+  as.bind(got);
+  as.mov(kT1, a::rax);
+  as.mov(kT2, a::rdx);
+  reload(as, d);
+  as.ret();
+
+  const asmjit::Label code_store = as.newLabel();
+  as.bind(code_store);
+  spill(as, d);
+  as.sub(a::rsp, 8);
+  as.mov(a::rsi, kT0);
+  as.mov(a::rdx, kT1);
+  call(as, callbacks.code_store);
+  as.add(a::rsp, 8);
+  as.test(a::eax, a::eax);
+  as.jnz(leave_flow);
+  reload(as, d);
+  as.ret();
+
+  // IRET to the next instruction serializes (SDM vol. 3A §9.3) and, unlike CPUID, is not a VM exit.
+  const asmjit::Label serialize = as.newLabel();
+  const asmjit::Label serialized = as.newLabel();
+  as.bind(serialize);
+  as.mov(a::rax, a::rsp);
+  as.mov(a::ecx, a::ss);
+  as.push(a::rcx);
+  as.push(a::rax);
+  as.pushfq();
+  as.mov(a::ecx, a::cs);
+  as.push(a::rcx);
+  as.lea(a::rcx, a::ptr(serialized));
+  as.push(a::rcx);
+  as.iretq();
+  as.bind(serialized);
+  as.ret();
+
+  const u8* const base = cache.append(holder);
+  VELLUM_ASSERT(base != nullptr, "the routines of translated code do not assemble");
+  const auto at = [&](const asmjit::Label& label) { return base + holder.labelOffset(label); };
+  context.leave_jump = at(leave_jump);
+  context.leave_link = at(leave_link);
+  context.call_out = at(call_out);
+  context.slow_access = at(slow_access);
+  context.code_store = at(code_store);
+  Routines routines;
+  // SAFETY: the functions that were just emitted.
+  routines.enter = reinterpret_cast<u64 (*)(const u8*)>(at(enter));
+  routines.serialize = reinterpret_cast<void (*)()>(at(serialize));
+  return routines;
+}
+
+}  // namespace vellum::bt

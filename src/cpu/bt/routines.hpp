@@ -1,0 +1,32 @@
+// The hand-made routines between C++ and translated code: entering it, leaving it, and calling out of it.
+#pragma once
+
+#include "cpu/bt/code_cache.hpp"
+#include "cpu/bt/context.hpp"
+#include "cpu/bt/layout.hpp"
+
+namespace vellum::bt {
+
+/// What a slow access came to.
+struct SlowAccess {
+  u8* host;    ///< where the operand is; nullptr: the handler did the whole instruction, or see `second`
+  u64 second;  ///< host != nullptr: its page's CodePage*; else whether to leave translated code
+};
+
+/// The C++ side of calling out. `owner` is Context::owner.
+struct Callbacks {
+  u64 (*run)(void* owner, const Site* site);  ///< 1: leave with Context::flow
+  SlowAccess (*access)(void* owner, const Site* site, u64 linear);
+  u64 (*code_store)(void* owner, const Site* site, const u8* host);  ///< 1: leave with Context::flow
+};
+
+struct Routines {
+  u64 (*enter)(const u8* code) = nullptr;  ///< returns a Leave; the GS base must be the Context
+  void (*serialize)() = nullptr;           ///< after code was patched through its other mapping
+};
+
+/// Emits the routines into `cache`, and enters what translated code calls into `context`.
+Routines emit_routines(CodeCache& cache, Context& context, const Distances& distances,
+                       const Callbacks& callbacks);
+
+}  // namespace vellum::bt

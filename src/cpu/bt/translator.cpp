@@ -1,0 +1,231 @@
+#include "cpu/bt/translator.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/assert.hpp"
+#include "cpu/bt/gs_base.hpp"
+
+namespace vellum::bt {
+
+using interp::Flow;
+
+namespace {
+
+constexpr std::size_t kLargestUnit = 64 << 10;  // bytes of host code; 32 instructions come nowhere near
+
+}  // namespace
+
+Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock,
+                       const x86::CpuModel& model, Hazards& hazards, const Options& options)
+    : options_(options),
+      interp_(index, space, board, clock, model, hazards),
+      v_(interp_.vcpu()),
+      context_storage_(std::make_unique<Context>()),
+      context_(*context_storage_),
+      cache_(options.cache_bytes),
+      called_out_by_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {
+  context_.owner = this;
+  const i64 distance = reinterpret_cast<const u8*>(&v_.state) - reinterpret_cast<const u8*>(&context_);
+  VELLUM_ASSERT(distance == static_cast<i32>(distance), "vCPU at distance {}", distance);
+  distances_.state = distance;
+  const Callbacks callbacks{
+      .run = [](void* owner, const Site* site) { return static_cast<Translator*>(owner)->run_site(*site); },
+      .access = [](void* owner, const Site* site,
+                   u64 linear) { return static_cast<Translator*>(owner)->slow_access(*site, linear); },
+      .code_store = [](void* owner, const Site* site,
+                       const u8* host) { return static_cast<Translator*>(owner)->code_store(*site, host); },
+  };
+  routines_ = emit_routines(cache_, context_, distances_, callbacks);
+  routines_end_ = cache_.used();
+  v_.mmu.attach_front(context_.tlb);
+  interp_.set_runner(*this, options_.unit);
+}
+
+Translator::~Translator() = default;
+
+Exit Translator::run(Budget budget) {
+  set_gs_base(&context_);
+  return interp_.run(budget);
+}
+
+Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
+  const u64 linear = v_.state.rip;
+  const std::optional<u32> pending = pending_link_;
+  pending_link_.reset();
+  const Translation* t = nullptr;
+  if (limit >= unit.count && unit.page != nullptr) t = find(unit, linear);
+  if (t == nullptr) return interp::Interpreter::run_unit(v_, unit, limit, done);
+
+  bool forget;
+  context_.code_context = code_contexts_.select(v_.mmu.code_map_stamp(), key, forget);
+  if (forget) context_.jumps.fill({});
+  context_.jumps[jump_index(linear)] = {linear ^ context_.code_context, t->linked};
+  if (pending && !unit.crosses() && *pending < links_.size() && links_[*pending].target == linear) {
+    const Link& l = links_[*pending];
+    cache_.patch32(l.at, static_cast<u32>(t->linked - (l.at + 4)));
+    routines_.serialize();
+    linked_.add();
+  }
+
+  const i64 left = static_cast<i64>(std::min(limit, u64{std::numeric_limits<i64>::max()}));
+  context_.left = left;
+  context_.flags = pack_flags(v_.state.rflags);
+  entries_.add();
+  // SAFETY: code that this engine emitted; the GS base is the Context (run()).
+  const auto why = static_cast<Leave>(routines_.enter(t->entered));
+  v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
+  done += static_cast<u64>(left - context_.left);
+  if (why == Leave::kFlow) return context_.flow;
+  if (why == Leave::kLink && options_.chain) pending_link_ = context_.link;
+  return Flow::kJump;
+}
+
+const Translator::Translation* Translator::find(const interp::Unit& unit, u64 linear) {
+  if (unit.epoch == epoch_) {
+    for (auto* t = static_cast<const Translation*>(unit.translated); t != nullptr; t = t->next)
+      if (t->linear == linear) return t;
+  } else {
+    unit.translated = nullptr;
+    unit.epoch = epoch_;
+  }
+  if (unit.runs++ < options_.threshold) return nullptr;
+  if (!cache_.room_for(kLargestUnit)) {
+    flush();
+    return nullptr;
+  }
+  return translate(unit, linear);
+}
+
+// Reads and decodes the unit's instructions again: the interpreter keeps only handlers.
+bool Translator::decode(const interp::Unit& unit) {
+  const GuestRam& ram = v_.space.ram;
+  std::array<u8, 512> bytes{};
+  static_assert(sizeof(bytes) >= interp::UnitCache::kMaxInstructions * x86::kMaxInstructionLength);
+  const u64 here = std::min<u64>(unit.bytes, kPageSize - unit.start.page_offset());
+  guest_copy(bytes.data(), ram.host(unit.start), here);
+  if (here < unit.bytes) {
+    if (!unit.crosses()) return false;
+    guest_copy(bytes.data() + here, ram.host(unit.second_page), unit.bytes - here);
+  }
+  if (!unit.valid()) return false;
+  decoded_.resize(unit.count);
+  std::size_t offset = 0;
+  for (unsigned n = 0; n < unit.count; ++n) {
+    const auto rest =
+        std::span<const u8>(bytes).subspan(offset, std::min<std::size_t>(15, unit.bytes - offset));
+    if (x86::decode(x86::CodeMode::kLong64, rest, decoded_[n]) != x86::DecodeStatus::kOk) return false;
+    if (decoded_[n].length() != unit.insns[n].length) return false;
+    offset += decoded_[n].length();
+  }
+  return offset == unit.bytes;
+}
+
+const Translator::Translation* Translator::translate(const interp::Unit& unit, u64 linear) {
+  if (!decode(unit)) {
+    refused_.add();
+    unit.runs = 0;
+    return nullptr;
+  }
+  asmjit::CodeHolder holder;
+  holder.init(asmjit::Environment::host());
+  const UnitSource source{unit, linear, decoded_, v_.hazards.address(), static_cast<u32>(links_.size())};
+  Emitter emitter(holder, distances_, source, sites_);
+  const u8* code = emitter.emit() ? cache_.append(holder) : nullptr;
+  if (code == nullptr) {
+    refused_.add();
+    unit.runs = 0;
+    return nullptr;
+  }
+  for (const LinkSpot& spot : emitter.links()) links_.push_back({code + spot.offset, spot.target});
+  Translation& t = translations_.emplace_back();
+  t = {linear, code + emitter.linked_offset(), code + emitter.entered_offset(holder),
+       static_cast<const Translation*>(unit.translated)};
+  unit.translated = &t;
+  translated_units_.add();
+  translated_instructions_.add(unit.count);
+  return &t;
+}
+
+void Translator::flush() {
+  flushes_.add();
+  ++epoch_;
+  context_.jumps.fill({});
+  links_.clear();
+  pending_link_.reset();
+  translations_.clear();
+  sites_.clear();
+  cache_.truncate(routines_end_);
+}
+
+// --- What translated code calls; all guest registers are in memory then ---
+
+// The instruction at `site` ended with `flow`: whether translated code must be left.
+u64 Translator::finish(const Site& site, Flow flow) {
+  if (flow == Flow::kNext) return 0;
+  context_.flow = flow;
+  context_.left += site.rest;
+  // As Interpreter::run_unit().
+  if ((flow == Flow::kFault && v_.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat) {
+    context_.left += 1;
+    v_.state.rip -= site.insn.length;
+  }
+  return 1;
+}
+
+u64 Translator::run_site(const Site& site) {
+  called_out_.add();
+  called_out_by_[site.mnemonic].add();
+  v_.state.rip = site.next_rip;
+  v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
+  const Flow flow = site.insn.run(v_, site.insn);
+  context_.flags = pack_flags(v_.state.rflags);
+  return finish(site, flow);
+}
+
+SlowAccess Translator::slow_access(const Site& site, u64 linear) {
+  slow_accesses_.add();
+  bool faulted;
+  const auto seg = static_cast<x86::Seg>(site.seg);
+  u8* const host = site.write ? v_.mmu.pointer_for_write(linear, site.size, seg, faulted)
+                              : v_.mmu.pointer_for_read(linear, site.size, seg, faulted);
+  if (host != nullptr) {
+    v_.mmu.fill_front(linear);
+    return {host, reinterpret_cast<u64>(v_.mmu.tracked(linear))};
+  }
+  if (faulted) {
+    v_.state.rip = site.next_rip;
+    return {nullptr, finish(site, Flow::kFault)};
+  }
+  return {nullptr, run_site(site)};
+}
+
+u64 Translator::code_store(const Site& site, const u8* host) {
+  v_.mmu.wrote_host(host, site.size);
+  if (!v_.mmu.code_was_written) return 0;
+  v_.state.rip = site.after_is_target ? context_.target : site.after_rip;
+  return finish(site, Flow::kEndUnit);
+}
+
+void Translator::stats(std::vector<StatRow>& rows) const {
+  interp_.stats(rows);
+  const std::string name = "bt" + std::to_string(v_.index);
+  rows.push_back({name, "units translated", translated_units_.get(), 0});
+  rows.push_back({name, "instructions translated", translated_instructions_.get(), 0});
+  rows.push_back({name, "units not translatable", refused_.get(), 0});
+  rows.push_back({name, "bytes of translated code", cache_.used(), 0});
+  rows.push_back({name, "cache flushes", flushes_.get(), 0});
+  rows.push_back({name, "entries", entries_.get(), 0});
+  rows.push_back({name, "jumps linked", linked_.get(), 0});
+  rows.push_back({name, "slow accesses", slow_accesses_.get(), 0});
+  rows.push_back({name, "callouts", called_out_.get(), 0});
+  constexpr u64 kNoticeable = 1000;
+  for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; ++m) {
+    if (called_out_by_[m].get() < kNoticeable) continue;
+    rows.push_back({name,
+                    std::string("callouts for ") + ZydisMnemonicGetString(static_cast<ZydisMnemonic>(m)),
+                    called_out_by_[m].get(), 0});
+  }
+}
+
+}  // namespace vellum::bt

@@ -1,0 +1,92 @@
+// The binary translator: 64-bit guest code becomes host code, a unit at a time, once it has run a few times;
+// all else is the interpreter's, which also delivers every event, steps, and watches breakpoints
+// (docs/design/binary-translation.md).
+#pragma once
+
+#include <deque>
+
+#include "cpu/bt/code_cache.hpp"
+#include "cpu/bt/context_numbers.hpp"
+#include "cpu/bt/emitter.hpp"
+#include "cpu/bt/routines.hpp"
+#include "cpu/interp/interpreter.hpp"
+
+namespace vellum::bt {
+
+class Translator final : public Engine, private interp::UnitRunner {
+ public:
+  struct Options {
+    std::size_t cache_bytes = 32 << 20;
+    /// How often a unit is interpreted before it is translated.
+    u32 threshold = 8;
+    /// Units jump to each other directly.
+    bool chain = true;
+    /// The most instructions of a unit, 1 to UnitCache::kMaxInstructions.
+    unsigned unit = interp::UnitCache::kMaxInstructions;
+  };
+
+  /// As interp::Interpreter.
+  Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock, const x86::CpuModel& model,
+             Hazards& hazards, const Options& options);
+  ~Translator() override;
+
+  Exit run(Budget budget) override;
+  void pull(StateMask groups, VcpuState& to) override { interp_.pull(groups, to); }
+  void push(StateMask groups, const VcpuState& from) override { interp_.push(groups, from); }
+  void invalidate(GuestPhysRange range) override { interp_.invalidate(range); }
+  u64 retired() const override { return interp_.retired(); }
+  void stats(std::vector<StatRow>& rows) const override;
+
+  Vcpu& vcpu() { return interp_.vcpu(); }
+
+ private:
+  /// A unit's code for one guest-virtual address.
+  struct Translation {
+    u64 linear = 0;
+    const u8* linked = nullptr;
+    const u8* entered = nullptr;
+    const Translation* next = nullptr;  ///< the same unit at another address
+  };
+  struct Link {
+    const u8* at = nullptr;  ///< the displacement of the jump
+    u64 target = 0;
+  };
+
+  interp::Flow run(const interp::Unit& unit, u32 key, u64 limit, u64& done) override;
+  void units_dropped() override { flush(); }
+
+  const Translation* find(const interp::Unit& unit, u64 linear);
+  const Translation* translate(const interp::Unit& unit, u64 linear);
+  bool decode(const interp::Unit& unit);
+  void link(const Translation& to);
+  void flush();
+
+  u64 run_site(const Site& site);
+  SlowAccess slow_access(const Site& site, u64 linear);
+  u64 code_store(const Site& site, const u8* host);
+  u64 finish(const Site& site, interp::Flow flow);
+
+  Options options_;
+  interp::Interpreter interp_;
+  Vcpu& v_;
+  std::unique_ptr<Context> context_storage_;
+  Context& context_;
+  Distances distances_;
+  CodeCache cache_;
+  Routines routines_;
+  std::size_t routines_end_ = 0;
+
+  ContextNumbers code_contexts_;
+  u32 epoch_ = 1;
+  std::deque<Translation> translations_;
+  std::deque<Site> sites_;
+  std::vector<Link> links_;
+  std::optional<u32> pending_link_;
+  std::vector<x86::Decoded> decoded_;
+
+  Counter translated_units_, translated_instructions_, refused_, flushes_, entries_, linked_, called_out_,
+      slow_accesses_;
+  std::unique_ptr<Counter[]> called_out_by_;
+};
+
+}  // namespace vellum::bt
