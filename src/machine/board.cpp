@@ -146,11 +146,11 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   return {};
 }
 
-std::unique_ptr<Engine> Board::make_engine(const std::string& name, unsigned index, VcpuPort& board,
+std::unique_ptr<Engine> Board::make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
                                            Hazards& hazards) {
+  const std::string& name = config.engine;
   if (name == "bt") {
-    return std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards,
-                                            bt::Translator::Options{});
+    return std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards, config.bt);
   }
   VELLUM_ASSERT(name == "auto" || name == "interp", "engine '{}'", name);
   return std::make_unique<interp::Interpreter>(index, *space_, board, *clock_, *model_, hazards);
@@ -159,7 +159,7 @@ std::unique_ptr<Engine> Board::make_engine(const std::string& name, unsigned ind
 Result<> Board::add_vcpus(const MachineConfig& config, StateQueue& states) {
   for (const auto& slot : vcpus_) {
     auto& port = devices_.make<VcpuPort>(*apics_[slot->index], config.cpus);
-    slot->engine = make_engine(config.engine, slot->index, port, slot->hazards);
+    slot->engine = make_engine(config, slot->index, port, slot->hazards);
     if (!states.restoring()) continue;
     const auto state = states.next<VcpuState>();
     VELLUM_TRY(check_state(state, *model_));

@@ -65,7 +65,7 @@ class Board {
                  std::span<const SavedState> saved);
   Result<> add_devices(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
                        StateQueue& states);
-  std::unique_ptr<Engine> make_engine(const std::string& name, unsigned index, VcpuPort& board,
+  std::unique_ptr<Engine> make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
                                       Hazards& hazards);
   Result<> add_vcpus(const MachineConfig& config, StateQueue& states);
 

@@ -6,6 +6,7 @@
 
 #include "base/int.hpp"
 #include "base/result.hpp"
+#include "cpu/bt/options.hpp"
 
 namespace vellum {
 
@@ -19,6 +20,7 @@ struct MachineConfig {
   u64 memory = u64{512} << 20;  ///< bytes
   unsigned cpus = 1;
   std::string engine = "auto";
+  bt::Options bt;
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
   bool debug_exit = false;  ///< isa-debug-exit at port 0xf4

@@ -36,7 +36,7 @@ EngineRunner::EngineRunner(std::string_view engine, std::unique_ptr<GuestRam> ra
     : ram_(std::move(ram)), model_(std::move(model)), space_{*ram_, mmio_, ports_} {
   if (engine == "bt") {
     // Every instruction is translated, the first time that it runs.
-    const bt::Translator::Options options{.cache_bytes = 4 << 20, .threshold = 0, .unit = 1};
+    const bt::Options options{.cache_bytes = 4 << 20, .threshold = 0, .unit = 1};
     engine_ = std::make_unique<bt::Translator>(0, space_, board_, clock_, model_, hazards_, options);
   } else {
     engine_ = std::make_unique<interp::Interpreter>(0, space_, board_, clock_, model_, hazards_);

@@ -8,6 +8,7 @@
 #include "cpu/bt/code_cache.hpp"
 #include "cpu/bt/context_numbers.hpp"
 #include "cpu/bt/emitter.hpp"
+#include "cpu/bt/options.hpp"
 #include "cpu/bt/routines.hpp"
 #include "cpu/interp/interpreter.hpp"
 
@@ -15,16 +16,6 @@ namespace vellum::bt {
 
 class Translator final : public Engine, private interp::UnitRunner {
  public:
-  struct Options {
-    std::size_t cache_bytes = 32 << 20;
-    /// How often a unit is interpreted before it is translated.
-    u32 threshold = 8;
-    /// Units jump to each other directly.
-    bool chain = true;
-    /// The most instructions of a unit, 1 to UnitCache::kMaxInstructions.
-    unsigned unit = interp::UnitCache::kMaxInstructions;
-  };
-
   /// As interp::Interpreter.
   Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock, const x86::CpuModel& model,
              Hazards& hazards, const Options& options);

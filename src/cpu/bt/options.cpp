@@ -1,0 +1,51 @@
+#include "cpu/bt/options.hpp"
+
+#include <charconv>
+
+namespace vellum::bt {
+namespace {
+
+Result<u64> number(std::string_view key, std::string_view value, u64 low, u64 high) {
+  u64 n = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
+  if (error != std::errc() || end != value.data() + value.size() || n < low || n > high)
+    return fail(ErrorCode::kInvalidArgument, "{}={}: expected a number from {} to {}", key, value, low, high);
+  return n;
+}
+
+Result<> apply(std::string_view key, std::string_view value, Options& to) {
+  if (key == "chain") {
+    if (value != "on" && value != "off")
+      return fail(ErrorCode::kInvalidArgument, "chain={}: expected on or off", value);
+    to.chain = value == "on";
+  } else if (key == "unit") {
+    VELLUM_TRY_ASSIGN(n, number(key, value, 1, 32));
+    to.unit = static_cast<unsigned>(n);
+  } else if (key == "threshold") {
+    VELLUM_TRY_ASSIGN(n, number(key, value, 0, 1'000'000));
+    to.threshold = static_cast<u32>(n);
+  } else if (key == "cache") {
+    const bool suffixed = !value.empty() && (value.back() == 'M' || value.back() == 'm');
+    VELLUM_TRY_ASSIGN(n, number(key, suffixed ? value.substr(0, value.size() - 1) : value, 1, 1024));
+    to.cache_bytes = static_cast<std::size_t>(n) << 20;
+  } else {
+    return fail(ErrorCode::kInvalidArgument, "'{}': unknown; there are: unit, chain, threshold, cache", key);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> parse_options(std::string_view text, Options& to) {
+  while (!text.empty()) {
+    const std::string_view item = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), item.size() + 1));
+    const std::size_t equals = item.find('=');
+    if (equals == std::string_view::npos)
+      return fail(ErrorCode::kInvalidArgument, "'{}': expected key=value, as in chain=off", item);
+    VELLUM_TRY(apply(item.substr(0, equals), item.substr(equals + 1), to));
+  }
+  return {};
+}
+
+}  // namespace vellum::bt

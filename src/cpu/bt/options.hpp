@@ -1,0 +1,26 @@
+// What can be chosen about the translator, so that the effect of each technique can be seen.
+#pragma once
+
+#include <string_view>
+
+#include "base/int.hpp"
+#include "base/result.hpp"
+
+namespace vellum::bt {
+
+struct Options {
+  /// Bytes of translated code a vCPU, at least 1 MiB.
+  std::size_t cache_bytes = 32 << 20;
+  /// How often a unit is interpreted before it is translated.
+  u32 threshold = 8;
+  /// Units jump to each other directly.
+  bool chain = true;
+  /// The most instructions of a unit, 1 to 32.
+  unsigned unit = 32;
+};
+
+/// "unit=8,chain=off,threshold=0,cache=16M": any of these, in any order; what is not named stays as it is in
+/// `to`.
+Result<> parse_options(std::string_view text, Options& to);
+
+}  // namespace vellum::bt
