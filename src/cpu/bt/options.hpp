@@ -12,7 +12,7 @@ struct Options {
   /// Bytes of translated code a vCPU, at least 1 MiB.
   std::size_t cache_bytes = 32 << 20;
   /// How often a unit is interpreted before it is translated.
-  u32 threshold = 8;
+  u32 threshold = 16;
   /// Units jump to each other directly.
   bool chain = true;
   /// The most instructions of a unit, 1 to 32.

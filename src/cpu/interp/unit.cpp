@@ -42,12 +42,16 @@ constexpr u64 kNoPage = ~u64{0};
 }  // namespace
 
 UnitCache::UnitCache(Vcpu& v)
-    : v_(v), shortcuts_(new Shortcut[kShortcuts]), unknown_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {}
+    : v_(v),
+      shortcuts_(new Shortcut[kShortcuts]),
+      near_(new Near[kNear]),
+      unknown_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {}
 
 void UnitCache::clear() {
   if (on_clear_) on_clear_();
   replaced_.clear();
   std::fill_n(shortcuts_.get(), kShortcuts, Shortcut{});
+  std::fill_n(near_.get(), kNear, Near{});
   units_.clear();
   native_.clear();
   dropped_.add();
@@ -60,8 +64,15 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
     uncached_ = std::make_unique<Unit>();
     return decode_unit(*uncached_, linear, page, mode) ? uncached_.get() : nullptr;
   }
+  Shortcut& shortcut = shortcuts_[(linear ^ (linear >> 12)) & (kShortcuts - 1)];
+  const u64 unit_key = page.physical.value * 4 + static_cast<u64>(mode);
+  Near& near = near_[(unit_key ^ (unit_key >> 14)) & (kNear - 1)];
+  if (near.key == unit_key && near.unit->valid() && !near.unit->crosses()) {
+    shortcut = {linear, v_.mmu.code_map_stamp(), key, near.unit};
+    return near.unit;
+  }
   if (units_.size() >= kMaxUnits || native_.full()) clear();
-  std::unique_ptr<Unit>& slot = units_[page.physical.value * 4 + static_cast<u64>(mode)];
+  std::unique_ptr<Unit>& slot = units_[unit_key];
   bool usable = slot != nullptr && slot->valid();
   if (usable && slot->crosses()) {
     Mmu::FetchPage second;
@@ -74,8 +85,9 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
     if (!decode_unit(*unit, linear, page, mode)) return nullptr;
     replace(slot, std::move(unit));
   }
-  shortcuts_[(linear ^ (linear >> 12)) & (kShortcuts - 1)] = {linear, v_.mmu.code_map_stamp(), key,
-                                                              slot.get()};
+  // A replaced unit of this address gives way here, too.
+  near = {unit_key, slot.get()};
+  shortcut = {linear, v_.mmu.code_map_stamp(), key, slot.get()};
   return slot.get();
 }
 

@@ -29,7 +29,8 @@ struct Unit {
   u16 bytes = 0;
   u8 count = 0;
   std::vector<Insn> insns;
-  /// A UnitRunner's own: what it made of the unit, under which epoch of its cache, and how often it ran before.
+  /// A UnitRunner's own: what it made of the unit, under which epoch of its cache, and how often it ran
+  /// before.
   mutable const void* translated = nullptr;
   mutable u32 epoch = 0;
   mutable u32 runs = 0;
@@ -68,6 +69,7 @@ class UnitCache : public StatSource {
 
  private:
   static constexpr u64 kShortcuts = 8192;
+  static constexpr u64 kNear = 16384;
   static constexpr std::size_t kMaxReplaced = 4096;
   static constexpr std::size_t kMaxUnits = 1 << 18;  // beyond it everything is dropped: some 100 MiB
 
@@ -75,6 +77,12 @@ class UnitCache : public StatSource {
     u64 linear = ~u64{0};
     u64 stamp = 0;
     u32 key = 0;
+    const Unit* unit = nullptr;
+  };
+
+  // A direct-mapped way into units_, for the many look-ups after a change of mappings.
+  struct Near {
+    u64 key = ~u64{0};
     const Unit* unit = nullptr;
   };
 
@@ -86,12 +94,13 @@ class UnitCache : public StatSource {
   Vcpu& v_;
   NativeCode native_;
   std::unique_ptr<Shortcut[]> shortcuts_;
+  std::unique_ptr<Near[]> near_;
   std::unordered_map<u64, std::unique_ptr<Unit>> units_;  // key: physical address * 4 + mode
   /// Replaced units, no longer valid: shortcuts of other addresses and privileges may still point to them.
   std::vector<std::unique_ptr<Unit>> replaced_;
   std::function<void()> on_clear_;
   unsigned max_instructions_ = kMaxInstructions;
-  std::unique_ptr<Unit> uncached_;                        // code outside RAM is decoded each time
+  std::unique_ptr<Unit> uncached_;  // code outside RAM is decoded each time
 
   Counter decoded_units_, decoded_instructions_, redecoded_, dropped_;
   std::unique_ptr<Counter[]> unknown_;  // by mnemonic, executions: neither table has a row
