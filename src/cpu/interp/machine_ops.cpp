@@ -48,8 +48,11 @@ Flow rdtsc_op(Vcpu& v, const Insn&) {
   write_edx_eax(v, read_tsc(v));
   return Flow::kNext;
 }
+// RDTSCP waits until all earlier instructions have executed and all earlier loads are visible (SDM vol. 2):
+// the host must not read its counter ahead of the guest's loads either.
 Flow rdtscp_op(Vcpu& v, const Insn&) {
   if (!allow_tsc(v)) return Flow::kFault;
+  asm volatile("lfence" : : : "memory");
   write_edx_eax(v, read_tsc(v));
   v.state.gpr[x86::kRcx] = static_cast<u32>(v.state.msr.tsc_aux);
   return Flow::kNext;
@@ -59,7 +62,9 @@ Flow rdpid_op(Vcpu& v, const Insn& i) {
   return Flow::kNext;
 }
 
+// Serializing (SDM vol. 3A §9.3): for the guest's own memory accesses the host's fences are enough.
 Flow cpuid_op(Vcpu& v, const Insn&) {
+  asm volatile("mfence\n\tlfence" : : : "memory");
   auto& g = v.state.gpr;
   const auto result = vellum::cpuid(v, static_cast<u32>(g[x86::kRax]), static_cast<u32>(g[x86::kRcx]));
   g[x86::kRax] = result.eax;
