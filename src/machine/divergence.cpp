@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/bare_board.hpp"
 #include "cpu/mmu/mmu.hpp"
 #include "machine/state_diff.hpp"
 #include "machine/twin.hpp"
@@ -19,24 +20,10 @@ VcpuState state_of(Twin& twin, unsigned vcpu) {
   return state;
 }
 
-// A board that is asked nothing: for looking at memory through a vCPU's page tables.
-class NoBoard final : public VcpuBoard {
- public:
-  int acknowledge_interrupt() override { return -1; }
-  bool read_apic_msr(u32, u64&) override { return false; }
-  bool write_apic_msr(u32, u64) override { return false; }
-  u64 apic_page() const override { return ~u64{0}; }
-  u64 read_apic_page(u32, unsigned) override { return 0; }
-  void write_apic_page(u32, unsigned, u64) override {}
-  u8 read_cr8() override { return 0; }
-  void write_cr8(u8) override {}
-  u32 apic_id() const override { return 0; }
-};
-
 // The instruction that a vCPU is about to run.
 std::string describe_next(Twin& twin, unsigned vcpu) {
   VcpuState state = state_of(twin, vcpu);
-  NoBoard board;
+  BareBoard board;
   Bus none{"none"};
   AddressSpace space{twin.board().ram(), none, none};
   x86::Exception fault;

@@ -7,24 +7,17 @@
 #include <initializer_list>
 
 #include "base/clock.hpp"
+#include "cpu/bare_board.hpp"
 #include "cpu/bt/translator.hpp"
 
 namespace vellum::bt {
 
-class SilentBoard final : public VcpuBoard {
+class SilentBoard final : public BareBoard {
  public:
   int acknowledge_interrupt() override {
     hazards->clear(Hazards::kInterrupt);
     return vector;
   }
-  bool read_apic_msr(u32, u64&) override { return false; }
-  bool write_apic_msr(u32, u64) override { return false; }
-  u64 apic_page() const override { return ~u64{0}; }
-  u64 read_apic_page(u32, unsigned) override { return 0; }
-  void write_apic_page(u32, unsigned, u64) override {}
-  u8 read_cr8() override { return 0; }
-  void write_cr8(u8) override {}
-  u32 apic_id() const override { return 0; }
 
   int vector = -1;
   Hazards* hazards = nullptr;

@@ -7,11 +7,12 @@
 #include <initializer_list>
 
 #include "base/clock.hpp"
+#include "cpu/bare_board.hpp"
 #include "cpu/interp/interpreter.hpp"
 
 namespace vellum::interp {
 
-class QuietBoard final : public VcpuBoard {
+class QuietBoard final : public BareBoard {
  public:
   int acknowledge_interrupt() override {
     const int v = vector;
@@ -19,14 +20,6 @@ class QuietBoard final : public VcpuBoard {
     hazards->clear(Hazards::kInterrupt);
     return v;
   }
-  bool read_apic_msr(u32, u64&) override { return false; }
-  bool write_apic_msr(u32, u64) override { return false; }
-  u64 apic_page() const override { return ~u64{0}; }
-  u64 read_apic_page(u32, unsigned) override { return 0; }
-  void write_apic_page(u32, unsigned, u64) override {}
-  u8 read_cr8() override { return 0; }
-  void write_cr8(u8) override {}
-  u32 apic_id() const override { return 0; }
 
   int vector = -1;
   Hazards* hazards = nullptr;
