@@ -23,6 +23,14 @@ Result<FileDescriptor> FileDescriptor::open(const std::string& path, int flags, 
   return FileDescriptor(fd);
 }
 
+void reserve_standard_descriptors() {
+  // open() gives the lowest free number: once it gives a higher one, 0 to 2 are all taken.
+  int fd = 0;
+  do fd = ::open("/dev/null", O_RDWR | O_NOCTTY);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) ::close(fd);
+}
+
 Mapping::~Mapping() {
   if (address_ != nullptr) ::munmap(address_, size_);
 }
@@ -34,8 +42,8 @@ Result<Mapping> Mapping::create(std::size_t size, int protection, int flags, int
 }
 
 Result<FileContents> FileContents::map(const std::string& path) {
-  VELLUM_TRY_ASSIGN(fd, FileDescriptor::open(path, O_RDONLY));
-  struct stat status{};
+  VELLUM_TRY_ASSIGN(fd, FileDescriptor::open(path, O_RDONLY | O_NONBLOCK));  // a FIFO would wait for a writer
+  struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return fail_errno(fmt::format("cannot examine '{}'", path), errno);
   if (S_ISDIR(status.st_mode)) return fail(ErrorCode::kBadInput, "'{}' is a directory, not a file", path);
   if (!S_ISREG(status.st_mode)) return fail(ErrorCode::kBadInput, "'{}' is not a regular file", path);

@@ -30,6 +30,10 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
+/// Opens /dev/null in place of standard descriptors that our parent closed, lest a file of ours take the
+/// number and receive the guest's output. Call before anything is opened.
+void reserve_standard_descriptors();
+
 class Mapping {
  public:
   Mapping() = default;

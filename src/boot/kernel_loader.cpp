@@ -221,7 +221,7 @@ Result<> KernelLoader::place_elf(const ElfImage& image) {
   VELLUM_TRY(check_memory(image.end));
   u64 start = image.end, done = 0, total = 0;
   for (const ElfSegment& segment : image.segments) {
-    VELLUM_TRY(placement_.claim({segment.physical_address, segment.memory_size}, "kernel's ELF segment"));
+    VELLUM_TRY(placement_.claim({segment.physical_address, segment.memory_size}, "ELF segment"));
     start = std::min(start, segment.physical_address.value);
     total += segment.contents.size();
   }

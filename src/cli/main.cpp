@@ -3,10 +3,12 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.hpp"
 #include "cli/command_line.hpp"
 #include "cli/run_command.hpp"
 
 int main(int argc, char** argv) {
+  vellum::reserve_standard_descriptors();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const auto command = vellum::cli::parse_command_line(arguments);
   if (!command) {

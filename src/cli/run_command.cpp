@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 
 #include "cli/one_line.hpp"
 #include "cli/progress.hpp"
@@ -24,21 +25,22 @@ int report(const Error& error, int status) {
   return status;
 }
 
+// Stops or continues us, if that is what `signal` asks for.
+bool handle_stop(int signal, Console& console) {
+  if (signal != SIGTSTP && signal != SIGCONT) return false;
+  if (signal == SIGTSTP) {
+    console.suspend();
+    SignalWaiter::stop_process();
+  }
+  console.resume();
+  return true;
+}
+
 // What came in on the signal descriptor: ends, stops or continues us.
 void handle_signal(int signal, Machine& machine, Console& console) {
-  switch (signal) {
-    case SIGTSTP:
-      console.suspend();
-      SignalWaiter::stop_process();
-      console.resume();
-      break;
-    case SIGCONT:
-      console.resume();
-      break;
-    default:
-      machine.request({Outcome::Kind::kSignal, signal, {}});
-      console.abandon_output();  // a vCPU may be waiting for a reader that never comes
-  }
+  if (handle_stop(signal, console)) return;
+  machine.request({Outcome::Kind::kSignal, signal, {}});
+  console.abandon_output();  // a vCPU may be waiting for a reader that never comes
 }
 
 // Waits for the guest to end, through any number of its reboots.
@@ -51,6 +53,27 @@ Result<Outcome> wait_for_end(Machine& machine, Console& console, SignalWaiter& s
     if (wait[1].revents != 0) {
       VELLUM_TRY_ASSIGN(outcome, machine.settle());
       if (outcome) return std::move(*outcome);
+    }
+  }
+}
+
+// Writes out what the guest printed. The reader may have stopped reading, so the I/O thread does the waiting,
+// and a signal that ends us ends it. Returns that signal.
+Result<std::optional<int>> finish_output(EventLoop& loop, Console& console, SignalWaiter& signals) {
+  VELLUM_TRY_ASSIGN(finished, EventFd::create());
+  loop.post([&] {
+    console.flush();
+    finished.notify();
+  });
+  std::optional<int> ended_by;
+  for (;;) {
+    pollfd wait[2] = {{signals.fd(), POLLIN, 0}, {finished.fd(), POLLIN, 0}};
+    if (::poll(wait, 2, -1) < 0) continue;  // EINTR
+    if (wait[1].revents != 0) return ended_by;
+    while (const auto signal = signals.next()) {
+      if (handle_stop(*signal, console)) continue;
+      ended_by = *signal;
+      console.abandon_output();
     }
   }
 }
@@ -90,9 +113,10 @@ int run_command(const RunOptions& options) {
   guest.attach_console(**console);
   (*loop)->start();
   guest.start();
-  const auto outcome = wait_for_end(guest, **console, *signals);
+  auto outcome = wait_for_end(guest, **console, *signals);
+  const auto ended_by = finish_output(**loop, **console, *signals);
+  if (outcome && ended_by && *ended_by) outcome = Outcome{Outcome::Kind::kSignal, **ended_by, {}};
   (*loop)->stop();
-  (*console)->flush();
   (*console)->restore_terminal();
   const auto rows = guest.stats();
   machine->reset();
@@ -100,7 +124,8 @@ int run_command(const RunOptions& options) {
   if (options.stats) std::fputs(stats_table(rows).c_str(), stderr);
   if (!outcome) return report(outcome.error(), kHostFailed);
   if (outcome->kind == Outcome::Kind::kSignal) SignalWaiter::die_of(outcome->code);
-  if (const auto message = describe(*outcome); !message.empty()) fmt::print(stderr, "vellum: {}\n", one_line(message));
+  if (const auto message = describe(*outcome); !message.empty())
+    fmt::print(stderr, "vellum: {}\n", one_line(message));
   return exit_status(*outcome);
 }
 

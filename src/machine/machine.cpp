@@ -84,7 +84,7 @@ Machine::~Machine() {
 
 Result<> Machine::open_debug_console() {
   if (config_.debugcon.empty()) return {};
-  VELLUM_TRY_ASSIGN(file, FileDescriptor::open(config_.debugcon, O_WRONLY | O_CREAT | O_TRUNC));
+  VELLUM_TRY_ASSIGN(file, FileDescriptor::open(config_.debugcon, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK));
   debug_console_file_ = std::move(file);
   // A debug console that nobody reads any more loses its output; the machine runs on.
   VELLUM_TRY_ASSIGN(output, Output::create(loop_, debug_console_file_.get(), {}));
