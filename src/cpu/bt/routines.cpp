@@ -137,9 +137,9 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   context.slow_access = at(slow_access);
   context.code_store = at(code_store);
   Routines routines;
-  // SAFETY: the functions that were just emitted.
-  routines.enter = reinterpret_cast<u64 (*)(const u8*)>(at(enter));
-  routines.serialize = reinterpret_cast<void (*)()>(at(serialize));
+  // SAFETY: the functions that were just emitted. Clang takes no function pointer from a pointer to const.
+  routines.enter = reinterpret_cast<u64 (*)(const u8*)>(const_cast<u8*>(at(enter)));
+  routines.serialize = reinterpret_cast<void (*)()>(const_cast<u8*>(at(serialize)));
   return routines;
 }
 
