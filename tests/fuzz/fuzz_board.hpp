@@ -37,6 +37,7 @@ inline MachineConfig board_config() {
   config.cpus = kVcpus;
   config.clock = ClockKind::kVirtual;
   config.debug_exit = true;
+  config.engine = "interp";  // vcpu() below knows its inside
   return config;
 }
 

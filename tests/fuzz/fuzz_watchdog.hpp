@@ -18,8 +18,9 @@ class Watchdog {
     return one;
   }
 
-  /// Runs `board`'s vCPU `index` for `instructions`, and not much longer than 40 ms.
-  void run(Board& board, unsigned index, u64 instructions) {
+  /// Runs `board`'s vCPU `index` for `instructions`, and not much longer than 10 ms. False: it had to be
+  /// stopped.
+  bool run(Board& board, unsigned index, u64 instructions) {
     VcpuSlot& slot = *board.vcpus()[index];
     {
       std::scoped_lock lock(mutex_);
@@ -31,16 +32,16 @@ class Watchdog {
       std::scoped_lock lock(mutex_);
       running_ = nullptr;
     }
-    slot.hazards.clear(Hazards::kStop);
+    return !slot.hazards.clear(Hazards::kStop);
   }
 
  private:
   Watchdog() {
     std::thread([this] {
       for (;;) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
         std::scoped_lock lock(mutex_);
-        if (running_ != nullptr && ++ticks_ >= 4) running_->set(Hazards::kStop);
+        if (running_ != nullptr && ++ticks_ >= 5) running_->set(Hazards::kStop);
       }
     }).detach();
   }

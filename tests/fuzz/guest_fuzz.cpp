@@ -263,8 +263,10 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   guest.fill(code);
   for (unsigned n = 0; n < fuzz::kVcpus; ++n)
     board->vcpus()[n]->engine->push(StateMask::kAll, guest.state(n));
+  std::array<bool, fuzz::kVcpus> stuck{};
   for (unsigned turn = 0; turn < 4; ++turn) {
-    for (unsigned n = 0; n < fuzz::kVcpus; ++n) fuzz::Watchdog::instance().run(*board, n, 100);
+    for (unsigned n = 0; n < fuzz::kVcpus; ++n)
+      if (!stuck[n]) stuck[n] = !fuzz::Watchdog::instance().run(*board, n, 100);
     fuzz::advance(*board, 100'000);
   }
   // What ran can be saved, and what was saved restored.
