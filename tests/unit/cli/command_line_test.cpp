@@ -108,7 +108,7 @@ TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "0"}), "--cpus 0: a machine needs at least 1 vCPU");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "many"}), "--cpus 'many': not a whole number");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--engine", "intrp"}),
-            "--engine 'intrp': unknown; did you mean 'interp'?; it is one of auto, interp");
+            "--engine 'intrp': unknown; did you mean 'interp'?; it is one of auto, interp, bt");
   EXPECT_EQ(error_of({"run"}), "no kernel given; say which with --kernel FILE");
   EXPECT_EQ(error_of({"run", "--kernel"}), "--kernel needs a value: --kernel FILE");
   EXPECT_EQ(error_of({"rnu"}), "unknown argument 'rnu'; did you mean 'run'?");
