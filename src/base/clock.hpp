@@ -96,7 +96,9 @@ class RealClock final : public Clock {
 class VirtualClock final : public Clock {
  public:
   static constexpr u64 kHz = 1'000'000'000;
-  explicit VirtualClock(u64 wall_start_seconds = 1'767'225'600);  // 2026-01-01T00:00:00Z
+  /// Where a virtual calendar begins, so that runs are the same on any day: 2026-01-01T00:00:00Z.
+  static constexpr u64 kEpochSeconds = 1'767'225'600;
+  explicit VirtualClock(u64 wall_start_seconds = kEpochSeconds);
   u64 now_ns() const override { return now_ns_.load(std::memory_order_relaxed); }
   u64 tsc() const override { return now_ns(); }
   u64 tsc_hz() const override { return kHz; }

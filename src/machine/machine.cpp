@@ -7,12 +7,6 @@
 #include "machine/load_guest.hpp"
 
 namespace vellum {
-namespace {
-
-/// 2026-01-01T00:00:00Z: where a virtual clock's calendar begins, so that runs are the same on any day.
-constexpr u64 kVirtualEpoch = 1'767'225'600;
-
-}  // namespace
 
 /// What devices ask of the machine becomes an outcome.
 class Machine::Control final : public MachineControl {
@@ -72,7 +66,7 @@ Machine::Machine(const MachineConfig& config, EventLoop& loop, LoadProgress prog
       ended_(std::move(ended)),
       machine_control_(std::make_unique<Control>(*this)),
       serial_sink_(std::make_unique<SerialSink>(*this)),
-      virtual_wall_start_(kVirtualEpoch) {}
+      virtual_wall_start_(VirtualClock::kEpochSeconds) {}
 
 Machine::~Machine() {
   if (runner_) {

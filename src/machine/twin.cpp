@@ -6,11 +6,6 @@
 #include "machine/vcpu_runner.hpp"
 
 namespace vellum {
-namespace {
-
-constexpr u64 kWallStart = 1'767'225'600;  // 2026-01-01, as for every run under a virtual clock
-
-}  // namespace
 
 class Twin::Control final : public MachineControl {
  public:
@@ -46,7 +41,8 @@ Result<std::unique_ptr<Twin>> Twin::create(const MachineConfig& config) {
   own.clock = ClockKind::kVirtual;
   own.debugcon.clear();
   std::unique_ptr<Twin> twin(new Twin);
-  VELLUM_TRY_ASSIGN(board, Board::create(own, {*twin->control_, *twin->sink_, nullptr, kWallStart}));
+  VELLUM_TRY_ASSIGN(
+      board, Board::create(own, {*twin->control_, *twin->sink_, nullptr, VirtualClock::kEpochSeconds}));
   twin->board_ = std::move(board);
   VELLUM_TRY(load_guest(*twin->board_, own, {}));
   return twin;
