@@ -14,8 +14,8 @@ u64 host_monotonic_ns() {
   return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
 }
 
-// The host's TSC rate, measured against CLOCK_MONOTONIC over 10 ms: each end reads both clocks several times and
-// keeps the closest pair, which is good to some parts per million.
+// The host's TSC rate, measured against CLOCK_MONOTONIC over 10 ms: each end reads both clocks several times
+// and keeps the closest pair, which is good to some parts per million.
 u64 measure_tsc_hz() {
   struct Sample {
     u64 ns, tsc;
@@ -45,7 +45,9 @@ u64 measure_tsc_hz() {
 
 Timer::Timer(Clock& clock, std::function<void()> callback) : clock_(clock), callback_(std::move(callback)) {}
 
-Timer::~Timer() { disarm(); }
+Timer::~Timer() {
+  disarm();
+}
 
 void Timer::arm(u64 deadline_ns) {
   bool earlier = false;
@@ -99,11 +101,17 @@ RealClock::RealClock(u64 now_ns, u64 tsc) : tsc_hz_(measure_tsc_hz()) {
   start_tsc_ = __rdtsc() - tsc;
 }
 
-u64 RealClock::now_ns() const { return host_monotonic_ns() - start_ns_; }
+u64 RealClock::now_ns() const {
+  return host_monotonic_ns() - start_ns_;
+}
 
-u64 RealClock::tsc() const { return __rdtsc() - start_tsc_; }
+u64 RealClock::tsc() const {
+  return __rdtsc() - start_tsc_;
+}
 
-u64 RealClock::wall_seconds() const { return static_cast<u64>(::time(nullptr)); }
+u64 RealClock::wall_seconds() const {
+  return static_cast<u64>(::time(nullptr));
+}
 
 VirtualClock::VirtualClock(u64 wall_start_seconds) : wall_start_seconds_(wall_start_seconds) {}
 

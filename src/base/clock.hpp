@@ -3,12 +3,13 @@
 //   RealClock     host monotonic time; the guest's TSC runs at the host's TSC rate
 //   VirtualClock  advanced by retired instructions only: deterministic
 //
-// Timers belong to the clock. Who drives them: under a real clock the I/O thread waits for next_deadline() and calls
-// run_expired(); under a virtual clock the one thread that runs the vCPUs does both between instructions.
+// Timers belong to the clock. Who drives them: under a real clock the I/O thread waits for next_deadline()
+// and calls run_expired(); under a virtual clock the one thread that runs the vCPUs does both between
+// instructions.
 //
-// Threads: every member may be called from any thread. Callbacks run without any lock of the clock held, on the
-// driving thread; one that was already due may still run once after disarm(), so a callback checks its owner's state
-// under the owner's own lock. Lock order: a device's lock, then the clock's.
+// Threads: every member may be called from any thread. Callbacks run without any lock of the clock held, on
+// the driving thread; one that was already due may still run once after disarm(), so a callback checks its
+// owner's state under the owner's own lock. Lock order: a device's lock, then the clock's.
 #pragma once
 
 #include <atomic>
@@ -25,8 +26,8 @@ namespace vellum {
 
 class Clock;
 
-/// One timer of a device. Armed again, it forgets its earlier deadline. Destroy it only when its clock's driver has
-/// stopped, or from the driving thread.
+/// One timer of a device. Armed again, it forgets its earlier deadline. Destroy it only when its clock's
+/// driver has stopped, or from the driving thread.
 class Timer {
  public:
   Timer(Clock& clock, std::function<void()> callback);
@@ -42,8 +43,8 @@ class Timer {
   friend class Clock;
   Clock& clock_;
   std::function<void()> callback_;
-  u64 deadline_ns_ = 0;   // guarded by Clock::mutex_
-  bool armed_ = false;    // guarded by Clock::mutex_
+  u64 deadline_ns_ = 0;  // guarded by Clock::mutex_
+  bool armed_ = false;   // guarded by Clock::mutex_
 };
 
 class Clock {
@@ -65,8 +66,8 @@ class Clock {
   std::optional<u64> next_deadline() const;
   /// Runs the callbacks of all timers due at now_ns(), earliest first. Returns how many ran.
   unsigned run_expired();
-  /// Called (from any thread, without locks) whenever the earliest deadline moved forward; the real clock's driver
-  /// re-reads next_deadline() then. Set once, before threads start.
+  /// Called (from any thread, without locks) whenever the earliest deadline moved forward; the real clock's
+  /// driver re-reads next_deadline() then. Set once, before threads start.
   void on_earlier_deadline(std::function<void()> notify) { notify_ = std::move(notify); }
 
  private:
@@ -92,7 +93,8 @@ class RealClock final : public Clock {
   u64 tsc_hz_;
 };
 
-/// One retired instruction is one nanosecond and one TSC tick: a 1 GHz machine that retires one instruction a cycle.
+/// One retired instruction is one nanosecond and one TSC tick: a 1 GHz machine that retires one instruction a
+/// cycle.
 class VirtualClock final : public Clock {
  public:
   static constexpr u64 kHz = 1'000'000'000;

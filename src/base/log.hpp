@@ -12,8 +12,8 @@ namespace vellum {
 /// Sends the log to standard error as "vellum: level: text". Call once, before threads start.
 void init_logging(spdlog::level::level_enum level);
 
-/// Lets the first `kBurst` messages of one call site through, then only every 2^k-th, so that a hostile guest can't
-/// fill a disk. Thread-safe.
+/// Lets the first `kBurst` messages of one call site through, then only every 2^k-th, so that a hostile guest
+/// can't fill a disk. Thread-safe.
 class RateLimit {
  public:
   bool allow() {
@@ -30,8 +30,8 @@ class RateLimit {
 }  // namespace vellum
 
 /// Logs a warning about something the guest did; rate-limited for each call site.
-#define VELLUM_WARN_GUEST(...)                            \
-  do {                                                    \
-    static ::vellum::RateLimit vellum_rate_limit;         \
+#define VELLUM_WARN_GUEST(...)                                  \
+  do {                                                          \
+    static ::vellum::RateLimit vellum_rate_limit;               \
     if (vellum_rate_limit.allow()) ::spdlog::warn(__VA_ARGS__); \
   } while (false)

@@ -43,23 +43,22 @@ tl::unexpected<Error> fail_errno(std::string_view what, int error_number);
 }  // namespace vellum
 
 /// Returns the error of a Result expression from the enclosing function.
-#define VELLUM_TRY(expression)                                                         \
-  do {                                                                                 \
-    if (auto vellum_try_result = (expression); !vellum_try_result)                     \
-      return tl::unexpected<::vellum::Error>(std::move(vellum_try_result).error());    \
+#define VELLUM_TRY(expression)                                                      \
+  do {                                                                              \
+    if (auto vellum_try_result = (expression); !vellum_try_result)                  \
+      return tl::unexpected<::vellum::Error>(std::move(vellum_try_result).error()); \
   } while (false)
 
 /// Declares `name` with the value of a Result expression, or returns its error.
-#define VELLUM_TRY_ASSIGN(name, expression)                                            \
-  auto name##_result = (expression);                                                   \
+#define VELLUM_TRY_ASSIGN(name, expression)                                                     \
+  auto name##_result = (expression);                                                            \
   if (!name##_result) return tl::unexpected<::vellum::Error>(std::move(name##_result).error()); \
   auto& name = *name##_result
 
 /// Assigns the value of a Result expression to something that exists, or returns its error.
-#define VELLUM_TRY_ASSIGN_TO(target, expression)                                               \
-  do {                                                                                         \
-    auto vellum_try_result = (expression);                                                     \
-    if (!vellum_try_result)                                                                    \
-      return tl::unexpected<::vellum::Error>(std::move(vellum_try_result).error());            \
-    target = std::move(*vellum_try_result);                                                    \
+#define VELLUM_TRY_ASSIGN_TO(target, expression)                                                          \
+  do {                                                                                                    \
+    auto vellum_try_result = (expression);                                                                \
+    if (!vellum_try_result) return tl::unexpected<::vellum::Error>(std::move(vellum_try_result).error()); \
+    target = std::move(*vellum_try_result);                                                               \
   } while (false)

@@ -4,8 +4,8 @@
 //   static constexpr std::string_view kKind;  // unique, stable: "uart16550"
 //   static constexpr u32 kVersion;            // raised when the fields change
 //   template <class V> void visit(V& v) { v(field); v(other); }   // every field, in a fixed order
-// save() encodes it; restoring *constructs* the object from a decoded State plus host resources. Encoding: each
-// integer, enum and bool little-endian in its own width, containers with a u32 count first.
+// save() encodes it; restoring *constructs* the object from a decoded State plus host resources. Encoding:
+// each integer, enum and bool little-endian in its own width, containers with a u32 count first.
 #pragma once
 
 #include <array>
@@ -44,7 +44,10 @@ class StateWriter {
     } else if constexpr (requires { value.has_value(); }) {
       (*this)(value.has_value());
       if (value) (*this)(*value);
-    } else if constexpr (requires { value.size(); value.begin(); }) {
+    } else if constexpr (requires {
+                           value.size();
+                           value.begin();
+                         }) {
       (*this)(static_cast<u32>(value.size()));
       for (const auto& element : value) (*this)(element);
     } else {
@@ -54,8 +57,8 @@ class StateWriter {
   std::vector<u8> bytes;
 };
 
-/// Reads what StateWriter wrote. Input is untrusted: on a short or oversized stream it sets `failed`, zeroes what it
-/// could not read and never reads out of bounds.
+/// Reads what StateWriter wrote. Input is untrusted: on a short or oversized stream it sets `failed`, zeroes
+/// what it could not read and never reads out of bounds.
 class StateReader {
  public:
   explicit StateReader(std::span<const u8> bytes) : rest_(bytes) {}
@@ -77,7 +80,10 @@ class StateReader {
       (*this)(present);
       value.reset();
       if (present && !failed) (*this)(value.emplace());
-    } else if constexpr (requires { value.size(); value.begin(); }) {
+    } else if constexpr (requires {
+                           value.size();
+                           value.begin();
+                         }) {
       u32 count = 0;
       (*this)(count);
       if constexpr (requires { value.resize(count); }) {
@@ -115,8 +121,8 @@ Result<State> decode_state(const SavedState& saved) {
   if (saved.kind != State::kKind)
     return fail(ErrorCode::kBadInput, "saved state is of '{}', not of '{}'", saved.kind, State::kKind);
   if (saved.version != State::kVersion)
-    return fail(ErrorCode::kBadInput, "saved state of '{}' has version {}; this build reads version {}", saved.kind,
-                saved.version, State::kVersion);
+    return fail(ErrorCode::kBadInput, "saved state of '{}' has version {}; this build reads version {}",
+                saved.kind, saved.version, State::kVersion);
   StateReader reader(saved.bytes);
   State state{};
   reader(state);

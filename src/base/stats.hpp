@@ -1,5 +1,5 @@
-// Counters by kind. A counter is written by one thread (relaxed load and store, no locked instruction) and may be
-// read by any, so that counting costs the guest an increment and reading costs it nothing.
+// Counters by kind. A counter is written by one thread (relaxed load and store, no locked instruction) and
+// may be read by any, so that counting costs the guest an increment and reading costs it nothing.
 #pragma once
 
 #include <atomic>

@@ -75,8 +75,8 @@ std::vector<OptionRow> make_table() {
          o.machine.cpus = static_cast<unsigned>(count);
          return {};
        }},
-      {"--cpu", "MODEL", kMachine, "which processor the guest sees; auto: x86-64-v3 if this host can (auto)", cpu_model_names(),
-       [](Options o, Text v) -> Result<> { return o.machine.cpu_model = v, Result<>(); }},
+      {"--cpu", "MODEL", kMachine, "which processor the guest sees; auto: x86-64-v3 if this host can (auto)",
+       cpu_model_names(), [](Options o, Text v) -> Result<> { return o.machine.cpu_model = v, Result<>(); }},
       {"--engine",
        "NAME",
        kMachine,

@@ -1,5 +1,5 @@
-// What executes a vCPU. One Engine object per vCPU; what engines of one VM share lives beside them (translation
-// caches, the pmap's code tracking).
+// What executes a vCPU. One Engine object per vCPU; what engines of one VM share lives beside them
+// (translation caches, the pmap's code tracking).
 #pragma once
 
 #include "base/stats.hpp"
@@ -20,7 +20,7 @@ enum class StateMask : u32 {
   kSegments = 1 << 1,  ///< segment registers, LDTR, TR, GDTR, IDTR, CPL
   kControl = 1 << 2,   ///< CR0-4, XCR0, EFER, PDPTEs
   kDebug = 1 << 3,
-  kVector = 1 << 4,    ///< the XSAVE area
+  kVector = 1 << 4,  ///< the XSAVE area
   kMsrs = 1 << 5,
   kActivity = 1 << 6,  ///< activity, shadows, NMI state
   kAll = 0x7f,
@@ -30,15 +30,17 @@ inline constexpr bool kIsFlagSet<StateMask> = true;
 
 class Engine : public StatSource {
  public:
-  /// Runs guest code until an exit. Called on the vCPU's own thread (any one thread at a time). Pending hazards are
-  /// honoured between instructions; Hazards::kStop ends it within one unit.
+  /// Runs guest code until an exit. Called on the vCPU's own thread (any one thread at a time). Pending
+  /// hazards are honoured between instructions; Hazards::kStop ends it within one unit.
   virtual Exit run(Budget budget) = 0;
 
-  /// Copies the named groups of the architectural state out of or into the engine. Only while run() is not running.
+  /// Copies the named groups of the architectural state out of or into the engine. Only while run() is not
+  /// running.
   virtual void pull(StateMask groups, VcpuState& to) = 0;
   virtual void push(StateMask groups, const VcpuState& from) = 0;
 
-  /// Drops everything derived from the contents of these guest-physical pages. Only while run() is not running.
+  /// Drops everything derived from the contents of these guest-physical pages. Only while run() is not
+  /// running.
   virtual void invalidate(GuestPhysRange range) = 0;
 
   /// Guest instructions retired since creation. Exact between run() calls.

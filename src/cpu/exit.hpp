@@ -1,7 +1,7 @@
 // Why a vCPU left guest execution. What an exit carries travels with it.
 //
-// A software engine asks the bus directly in mid-instruction, so port and memory-mapped I/O exits come only from
-// engines that run on hardware.
+// A software engine asks the bus directly in mid-instruction, so port and memory-mapped I/O exits come only
+// from engines that run on hardware.
 #pragma once
 
 #include <string>
@@ -34,6 +34,7 @@ struct Mmio {
 };
 }  // namespace exit
 
-using Exit = std::variant<exit::Halted, exit::Shutdown, exit::Interrupted, exit::BudgetSpent, exit::PortIo, exit::Mmio>;
+using Exit = std::variant<exit::Halted, exit::Shutdown, exit::Interrupted, exit::BudgetSpent, exit::PortIo,
+                          exit::Mmio>;
 
 }  // namespace vellum

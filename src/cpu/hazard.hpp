@@ -1,5 +1,5 @@
-// Everything that is pending for a vCPU is a bit in one atomic word, tested before guest entry and between units. Any
-// thread may set a bit; a halted vCPU wakes.
+// Everything that is pending for a vCPU is a bit in one atomic word, tested before guest entry and between
+// units. Any thread may set a bit; a halted vCPU wakes.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,8 @@ class Hazards {
     kInit = 1 << 2,
     kSipi = 1 << 3,
     kSmi = 1 << 4,
-    kStop = 1 << 5,       ///< leave run() with exit::Interrupted: pause, power-off, reset
-    kTlbFlush = 1 << 6,   ///< drop all cached translations (an alias or mapping changed from outside)
+    kStop = 1 << 5,      ///< leave run() with exit::Interrupted: pause, power-off, reset
+    kTlbFlush = 1 << 6,  ///< drop all cached translations (an alias or mapping changed from outside)
   };
 
   u32 load() const { return word_.load(std::memory_order_relaxed); }

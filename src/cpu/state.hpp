@@ -1,5 +1,5 @@
-// The architectural state of one vCPU: everything that software can see or that a snapshot must keep. Engines hold
-// caches of their own beside it, never a second truth.
+// The architectural state of one vCPU: everything that software can see or that a snapshot must keep. Engines
+// hold caches of their own beside it, never a second truth.
 #pragma once
 
 #include <array>
@@ -17,14 +17,17 @@ enum class Activity : u8 {
   kShutdown,     ///< triple fault: only INIT or reset helps
 };
 
-/// The XSAVE area of x87, SSE and AVX state in the standard (non-compacted) layout (SDM vol. 1 §13.4). XCOMP_BV is 0.
+/// The XSAVE area of x87, SSE and AVX state in the standard (non-compacted) layout (SDM vol. 1 §13.4).
+/// XCOMP_BV is 0.
 struct alignas(64) XsaveArea {
   // 512 bytes in FXSAVE's 64-bit layout; x87 and MMX registers at 32, XMM0-15 at 160.
   std::array<u8, 512> legacy{};
   std::array<u8, 64> header{};
   std::array<u8, 256> ymm_high{};
 
-  u8* st(unsigned physical_order) { return legacy.data() + 32 + 16 * physical_order; }  ///< ST(i), relative to TOP
+  u8* st(unsigned physical_order) {
+    return legacy.data() + 32 + 16 * physical_order;
+  }  ///< ST(i), relative to TOP
   u8* xmm(unsigned i) { return legacy.data() + 160 + 16 * i; }
   u8* ymm_hi(unsigned i) { return ymm_high.data() + 16 * i; }
   u16& fcw() { return *reinterpret_cast<u16*>(legacy.data()); }
@@ -63,9 +66,9 @@ struct MsrState {
   bool operator==(const MsrState&) const = default;
   template <class V>
   void visit(V& v) {
-    v(efer), v(star), v(lstar), v(cstar), v(sfmask), v(kernel_gs_base), v(tsc_aux), v(tsc_adjust), v(sysenter_cs),
-        v(sysenter_esp), v(sysenter_eip), v(pat), v(misc_enable), v(debugctl), v(mtrr_def_type), v(mtrr_fixed),
-        v(mtrr_variable), v(mcg_status), v(spec_ctrl), v(xss);
+    v(efer), v(star), v(lstar), v(cstar), v(sfmask), v(kernel_gs_base), v(tsc_aux), v(tsc_adjust),
+        v(sysenter_cs), v(sysenter_esp), v(sysenter_eip), v(pat), v(misc_enable), v(debugctl),
+        v(mtrr_def_type), v(mtrr_fixed), v(mtrr_variable), v(mcg_status), v(spec_ctrl), v(xss);
   }
 };
 
@@ -99,27 +102,30 @@ struct VcpuState {
   bool protected_mode() const { return (cr0 & x86::cr0::kPe) != 0; }
   bool virtual_8086() const { return (rflags & x86::rflags::kVm) != 0; }
   bool real_mode() const { return !protected_mode(); }
-  bool long_mode_active() const { return (msr.efer & x86::efer::kLma) != 0; }  ///< IA-32e: 64-bit or compatibility
+  bool long_mode_active() const {
+    return (msr.efer & x86::efer::kLma) != 0;
+  }  ///< IA-32e: 64-bit or compatibility
   bool mode_64() const { return long_mode_active() && segment(x86::Seg::kCs).long_mode(); }
   /// Bytes of the default operand size's mode: 8 in 64-bit mode, else 4 or 2 by CS.D.
   unsigned code_bytes() const { return mode_64() ? 8 : segment(x86::Seg::kCs).big() ? 4 : 2; }
 
   template <class V>
   void visit(V& v) {
-    v(gpr), v(rip), v(rflags), v(seg), v(ldtr), v(tr), v(gdtr), v(idtr), v(cr0), v(cr2), v(cr3), v(cr4), v(dr), v(dr6),
-        v(dr7), v(pdpte), v(xcr0), v(xsave), v(msr), v(cpl), v(activity), v(shadow_sti), v(shadow_mov_ss),
-        v(nmi_blocked), v(nmi_pending), v(sipi_vector);
+    v(gpr), v(rip), v(rflags), v(seg), v(ldtr), v(tr), v(gdtr), v(idtr), v(cr0), v(cr2), v(cr3), v(cr4),
+        v(dr), v(dr6), v(dr7), v(pdpte), v(xcr0), v(xsave), v(msr), v(cpl), v(activity), v(shadow_sti),
+        v(shadow_mov_ss), v(nmi_blocked), v(nmi_pending), v(sipi_vector);
   }
 };
 
 /// What EDX holds after reset for callers that have no CPU model: "family 6", as table 9-1 has it.
 inline constexpr u32 kResetSignature = 0x600;
 
-/// The state after power-on or a RESET (SDM vol. 3A table 9-1). `bootstrap`: CS:IP at the reset vector and running;
-/// otherwise the vCPU waits for a SIPI. `signature`: CpuModel::signature(), left in EDX.
+/// The state after power-on or a RESET (SDM vol. 3A table 9-1). `bootstrap`: CS:IP at the reset vector and
+/// running; otherwise the vCPU waits for a SIPI. `signature`: CpuModel::signature(), left in EDX.
 VcpuState reset_state(bool bootstrap, u32 signature = kResetSignature);
 
-/// What INIT does to a running state (SDM vol. 3A table 9-1): as reset, but keeps x87/SSE state, most MSRs, CR0.CD/NW.
+/// What INIT does to a running state (SDM vol. 3A table 9-1): as reset, but keeps x87/SSE state, most MSRs,
+/// CR0.CD/NW.
 void apply_init(VcpuState& state, bool bootstrap, u32 signature = kResetSignature);
 
 /// Starts a vCPU that waits for a SIPI at CS = vector << 8, IP = 0.

@@ -13,9 +13,9 @@ namespace vellum {
 enum class ClockKind : u8 { kReal, kVirtual };
 
 struct MachineConfig {
-  std::string kernel;  ///< path
+  std::string kernel;                ///< path
   std::vector<std::string> initrds;  ///< paths: joined to one initrd, or a multiboot kernel's modules
-  std::string append;  ///< the kernel's command line
+  std::string append;                ///< the kernel's command line
   std::string protocol = "auto";
   u64 memory = u64{512} << 20;  ///< bytes
   unsigned cpus = 1;

@@ -15,7 +15,8 @@ struct AddressSpace {
   Bus& mmio;
   Bus& ports;
 
-  /// Copies guest-physical bytes, RAM only (loaders, DMA, tables). False if any of it is not RAM; nothing is copied.
+  /// Copies guest-physical bytes, RAM only (loaders, DMA, tables). False if any of it is not RAM; nothing is
+  /// copied.
   bool read(GuestPhys from, std::span<u8> to) const {
     const auto source = ram.bytes(from, to.size());
     if (source.size() != to.size()) return false;

@@ -10,8 +10,8 @@ Result<> Bus::add(u64 start, u64 size, BusDevice& device, std::string device_nam
   const auto next = std::lower_bound(ranges_.begin(), ranges_.end(), start,
                                      [](const Range& r, u64 address) { return r.start + r.size <= address; });
   if (next != ranges_.end() && next->start < start + size)
-    return fail(ErrorCode::kInvalidArgument, "{} bus: '{}' at {:#x}+{:#x} overlaps '{}' at {:#x}+{:#x}", name_,
-                device_name, start, size, next->name, next->start, next->size);
+    return fail(ErrorCode::kInvalidArgument, "{} bus: '{}' at {:#x}+{:#x} overlaps '{}' at {:#x}+{:#x}",
+                name_, device_name, start, size, next->name, next->start, next->size);
   ranges_.insert(next, Range{start, size, &device, std::move(device_name), std::make_unique<SharedCounter>(),
                              std::make_unique<SharedCounter>()});
   return {};

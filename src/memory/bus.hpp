@@ -1,7 +1,8 @@
 // The bus: which device answers at which address. A device sees (offset, size) and never its own address.
 //
 // One class serves both address spaces: memory-mapped I/O (guest-physical addresses) and ports (0 to 0xffff).
-// Threads: the map is changed only while the vCPUs are stopped; look-ups take no lock. Devices guard themselves.
+// Threads: the map is changed only while the vCPUs are stopped; look-ups take no lock. Devices guard
+// themselves.
 #pragma once
 
 #include <memory>
@@ -17,8 +18,8 @@ namespace vellum {
 class BusDevice {
  public:
   virtual ~BusDevice() = default;
-  /// A read of `size` bytes (1, 2, 4 or 8) at `offset` within the device's range. Called from any vCPU thread. The
-  /// value's upper bytes must be zero.
+  /// A read of `size` bytes (1, 2, 4 or 8) at `offset` within the device's range. Called from any vCPU
+  /// thread. The value's upper bytes must be zero.
   virtual u64 read(u64 offset, unsigned size) = 0;
   /// GUEST-CONTROLLED: `value` has `size` bytes (1, 2, 4 or 8), its upper bytes zero.
   virtual void write(u64 offset, unsigned size, u64 value) = 0;
@@ -28,12 +29,12 @@ class Bus : public StatSource {
  public:
   explicit Bus(std::string name) : name_(std::move(name)) {}
 
-  /// Maps `device` at [start, start + size). `device` must outlive the bus. Fails (our configuration's bug or a user's
-  /// conflicting options) if the range overlaps another.
+  /// Maps `device` at [start, start + size). `device` must outlive the bus. Fails (our configuration's bug or
+  /// a user's conflicting options) if the range overlaps another.
   Result<> add(u64 start, u64 size, BusDevice& device, std::string device_name);
 
-  /// An access nothing answers reads all ones and drops writes, as on a PC; it is counted. An access that straddles
-  /// two ranges is split into bytes.
+  /// An access nothing answers reads all ones and drops writes, as on a PC; it is counted. An access that
+  /// straddles two ranges is split into bytes.
   u64 read(u64 address, unsigned size);
   void write(u64 address, unsigned size, u64 value);
 

@@ -1,12 +1,13 @@
 // Loads and stores of guest memory through host pointers.
 //
-// Guest memory is shared between vCPU threads exactly as on hardware: the guest's races are the guest's business, and
-// its memory order is the host's own (both are x86, TSO). Each access is therefore one machine instruction, which the
-// compiler neither splits, merges, reorders among its kind nor drops, at any alignment.
+// Guest memory is shared between vCPU threads exactly as on hardware: the guest's races are the guest's
+// business, and its memory order is the host's own (both are x86, TSO). Each access is therefore one machine
+// instruction, which the compiler neither splits, merges, reorders among its kind nor drops, at any
+// alignment.
 //
-// SAFETY: inline assembly, because a C++ access to racing, unaligned memory would be undefined behaviour (and would
-// be reported by the sanitizers, which rightly judge our own data only). Callers pass pointers into guest RAM that
-// were checked to have sizeof(T) bytes behind them, or into buffers of their own.
+// SAFETY: inline assembly, because a C++ access to racing, unaligned memory would be undefined behaviour (and
+// would be reported by the sanitizers, which rightly judge our own data only). Callers pass pointers into
+// guest RAM that were checked to have sizeof(T) bytes behind them, or into buffers of their own.
 #pragma once
 
 #include "base/int.hpp"
@@ -44,16 +45,23 @@ template <class T>
   }
 }
 
-/// LOCK CMPXCHG of 1, 2, 4 or 8 bytes at any alignment. Returns whether `*p` was `expected`; if not, sets `expected`.
+/// LOCK CMPXCHG of 1, 2, 4 or 8 bytes at any alignment. Returns whether `*p` was `expected`; if not, sets
+/// `expected`.
 template <class T>
 [[gnu::always_inline]] inline bool guest_compare_exchange(void* p, T& expected, T desired) {
   static_assert(sizeof(T) <= 8);
   auto& cell = *static_cast<detail::Unaligned<T>*>(p);
   bool equal;
   if constexpr (sizeof(T) == 1) {
-    asm volatile("lock cmpxchgb %3, %1" : "=@ccz"(equal), "+m"(cell.value), "+a"(expected) : "q"(desired) : "memory");
+    asm volatile("lock cmpxchgb %3, %1"
+                 : "=@ccz"(equal), "+m"(cell.value), "+a"(expected)
+                 : "q"(desired)
+                 : "memory");
   } else {
-    asm volatile("lock cmpxchg %3, %1" : "=@ccz"(equal), "+m"(cell.value), "+a"(expected) : "r"(desired) : "memory");
+    asm volatile("lock cmpxchg %3, %1"
+                 : "=@ccz"(equal), "+m"(cell.value), "+a"(expected)
+                 : "r"(desired)
+                 : "memory");
   }
   return equal;
 }

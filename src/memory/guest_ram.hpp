@@ -1,12 +1,12 @@
-// Guest RAM: one memfd for each VM, mapped shared so that other processes can map it too, and the pmap: what lies
-// behind each guest-physical page.
+// Guest RAM: one memfd for each VM, mapped shared so that other processes can map it too, and the pmap: what
+// lies behind each guest-physical page.
 //
 //   guest-physical                         memfd offset
 //   0x0000_0000 … lowmem_end               0 … lowmem_end            lowmem_end <= kLowRamLimit (3 GiB)
 //   0x1_0000_0000 … 4 GiB + rest           lowmem_end … size
 //
-// Everything else (the PCI hole with APICs and firmware) is not RAM. Also here, because every store passes it: which
-// 64-byte chunks of a page hold code that some engine has decoded or translated.
+// Everything else (the PCI hole with APICs and firmware) is not RAM. Also here, because every store passes
+// it: which 64-byte chunks of a page hold code that some engine has decoded or translated.
 #pragma once
 
 #include <atomic>
@@ -33,8 +33,8 @@ class GuestRam {
  public:
   static constexpr u64 kLowRamLimit = u64{3} << 30;
   static constexpr u64 kHighRamStart = u64{4} << 30;
-  /// On either side of RAM the host has this much inaccessible address space: an access of ours that misses RAM by
-  /// little faults, and reaches nothing else.
+  /// On either side of RAM the host has this much inaccessible address space: an access of ours that misses
+  /// RAM by little faults, and reaches nothing else.
   static constexpr u64 kGuardSize = u64{2} << 20;
 
   /// `size` in bytes, a positive multiple of 4 KiB. Fails with kHost when the host lacks the memory.
@@ -47,7 +47,8 @@ class GuestRam {
   /// The RAM ranges in ascending order: one or two.
   std::vector<GuestPhysRange> ranges() const;
 
-  /// The host address of a guest-physical one, or nullptr if it is not RAM. Good to the end of its 4 KiB page.
+  /// The host address of a guest-physical one, or nullptr if it is not RAM. Good to the end of its 4 KiB
+  /// page.
   u8* host(GuestPhys a) const {
     if (a.value < low_size_) return base_ + a.value;
     if (a.value - kHighRamStart < high_size_) return base_ + low_size_ + (a.value - kHighRamStart);
@@ -63,16 +64,17 @@ class GuestRam {
     return code_pages_[offset >> kPageShift];
   }
 
-  /// Announces that bytes [a, a+size) of one page are about to be decoded: later stores there raise the generation.
-  /// Returns the generation to remember. A barrier on all threads of the process orders it against stores in flight
-  /// (docs/design/self-modifying-code.md).
+  /// Announces that bytes [a, a+size) of one page are about to be decoded: later stores there raise the
+  /// generation. Returns the generation to remember. A barrier on all threads of the process orders it
+  /// against stores in flight (docs/design/self-modifying-code.md).
   u32 track_code(GuestPhys a, u64 size);
 
-  /// Tells the tracker of a store of `size` bytes (within RAM, may cross pages) already made at `a`, by a device or by
-  /// a vCPU's slow path. Returns whether it hit tracked code.
+  /// Tells the tracker of a store of `size` bytes (within RAM, may cross pages) already made at `a`, by a
+  /// device or by a vCPU's slow path. Returns whether it hit tracked code.
   bool note_store(GuestPhys a, u64 size);
 
-  /// Held around a locked access that the host cannot make with one locked instruction (a page crossing, MMIO).
+  /// Held around a locked access that the host cannot make with one locked instruction (a page crossing,
+  /// MMIO).
   std::mutex& split_lock() { return split_lock_; }
 
  private:

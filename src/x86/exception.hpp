@@ -5,10 +5,12 @@
 
 namespace vellum::x86 {
 
+// clang-format off
 enum Vector : u8 {
   kDe = 0, kDb = 1, kNmi = 2, kBp = 3, kOf = 4, kBr = 5, kUd = 6, kNm = 7, kDf = 8, kTs = 10, kNp = 11, kSs = 12,
   kGp = 13, kPf = 14, kMf = 16, kAc = 17, kMc = 18, kXm = 19,
 };
+// clang-format on
 
 /// Page-fault error code bits (SDM vol. 3A §4.7).
 namespace pf {
@@ -36,8 +38,16 @@ struct Exception {
 /// Whether the processor pushes an error code for this exception vector (protected mode).
 constexpr bool vector_has_error_code(u8 vector) {
   switch (vector) {
-    case kDf: case kTs: case kNp: case kSs: case kGp: case kPf: case kAc: return true;
-    default: return false;
+    case kDf:
+    case kTs:
+    case kNp:
+    case kSs:
+    case kGp:
+    case kPf:
+    case kAc:
+      return true;
+    default:
+      return false;
   }
 }
 

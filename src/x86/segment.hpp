@@ -8,8 +8,8 @@ namespace vellum::x86 {
 /// The hidden part of a segment register, and of LDTR and TR.
 struct Segment {
   u16 selector = 0;
-  /// Descriptor bits 55..40 in place: type 3..0, S 4, DPL 6..5, P 7, AVL 12, L 13, D/B 14, G 15 (as VMX's access
-  /// rights; bits 11..8 are 0).
+  /// Descriptor bits 55..40 in place: type 3..0, S 4, DPL 6..5, P 7, AVL 12, L 13, D/B 14, G 15 (as VMX's
+  /// access rights; bits 11..8 are 0).
   u16 attributes = 0;
   u32 limit = 0;  ///< in bytes, granularity applied: the last valid offset
   u64 base = 0;
@@ -47,10 +47,12 @@ struct DescriptorTable {
 };
 
 /// System descriptor types (SDM vol. 3A table 3-2).
+// clang-format off
 enum SystemType : u8 {
   kTss16Available = 1, kLdt = 2, kTss16Busy = 3, kCallGate16 = 4, kTaskGate = 5, kInterruptGate16 = 6, kTrapGate16 = 7,
   kTss32Available = 9, kTss32Busy = 11, kCallGate32 = 12, kInterruptGate32 = 14, kTrapGate32 = 15,
 };
+// clang-format on
 
 /// The register form of an 8-byte descriptor; base bits 63..32 come from the second half of a 16-byte one.
 constexpr Segment parse_descriptor(u16 selector, u64 low, u64 high = 0) {
@@ -67,8 +69,8 @@ constexpr Segment parse_descriptor(u16 selector, u64 low, u64 high = 0) {
 constexpr u64 make_descriptor(const Segment& s) {
   const bool granular = (s.attributes & bit(15)) != 0;
   const u64 limit = granular ? s.limit >> 12 : s.limit;
-  return bits(limit, 15, 0) | (bits(s.base, 23, 0) << 16) | (u64{s.attributes} << 40) | (bits(limit, 19, 16) << 48) |
-         (bits(s.base, 31, 24) << 56);
+  return bits(limit, 15, 0) | (bits(s.base, 23, 0) << 16) | (u64{s.attributes} << 40) |
+         (bits(limit, 19, 16) << 48) | (bits(s.base, 31, 24) << 56);
 }
 
 }  // namespace vellum::x86

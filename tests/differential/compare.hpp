@@ -17,8 +17,8 @@ struct Difference {
 /// Flags that the instruction leaves undefined (by the decoder's table) are not compared.
 std::vector<Difference> compare(const Case& c, const Outcome& native, const Outcome& engine);
 
-/// Whether the difference is one of those that the SDM leaves open or where the host's vendor differs from it; the
-/// list stands in the .cpp, each with its reason.
+/// Whether the difference is one of those that the SDM leaves open or where the host's vendor differs from
+/// it; the list stands in the .cpp, each with its reason.
 bool known_difference(const Case& c, const Outcome& native, const Outcome& engine);
 
 /// The instruction, its input, and the differences, for a person to read.

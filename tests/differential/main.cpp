@@ -115,7 +115,8 @@ Result<bool> run(const Options& options) {
 int main(int argc, char** argv) {
   vellum::differential::Options options;
   CLI::App app{"Runs random instructions on the host CPU and on an engine, and compares what came of them."};
-  app.add_option("--seed", options.seed, "random seed (default: a fresh one, printed)")->envname("VELLUM_SEED");
+  app.add_option("--seed", options.seed, "random seed (default: a fresh one, printed)")
+      ->envname("VELLUM_SEED");
   app.add_option("--seconds", options.seconds, "how long to run")->capture_default_str();
   app.add_option("--engine", options.engine, "the engine to judge")->capture_default_str();
   app.add_option("--cases", options.cases, "run the reproducers of this directory first");

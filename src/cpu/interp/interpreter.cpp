@@ -92,8 +92,7 @@ Flow Interpreter::run_unit(Vcpu& v, const Unit& unit, u64 limit, u64& done) {
     ++i;
   } while (flow == Flow::kNext && i != end);
   // A trap (a task switch's T bit) comes after its instruction; all else leaves RIP at it, to be run again.
-  if ((flow == Flow::kFault && v.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat)
-      [[unlikely]] {
+  if ((flow == Flow::kFault && v.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat) [[unlikely]] {
     --i;
     v.state.rip -= i->length;
   }
@@ -190,9 +189,9 @@ Exit Interpreter::run(Budget budget) {
       const Flow flow = runner_ != nullptr && mode_64_ ? runner_->run(*unit, key_, limit, done)
                                                        : run_unit(v_, *unit, limit, done);
       units_run_.add();
-      if (flow == Flow::kEndUnit)
-        refresh_mode();
-      // What interrupts a repeated instruction pushes RF set, so that a breakpoint on it does not hit once more.
+      if (flow == Flow::kEndUnit) refresh_mode();
+      // What interrupts a repeated instruction pushes RF set, so that a breakpoint on it does not hit once
+      // more.
       else if (flow == Flow::kRepeat)
         v_.state.rflags |= x86::rflags::kRf;
       else if (flow == Flow::kFault) [[unlikely]]

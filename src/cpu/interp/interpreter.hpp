@@ -9,8 +9,8 @@
 
 namespace vellum::interp {
 
-/// A faster way to run units of 64-bit code, put in the place of the handlers' loop by an engine that builds on
-/// this one.
+/// A faster way to run units of 64-bit code, put in the place of the handlers' loop by an engine that builds
+/// on this one.
 class UnitRunner {
  public:
   virtual ~UnitRunner() = default;

@@ -1,4 +1,5 @@
-// Pushes and pops on the current stack, in all modes: the stack-address size (SS.B, 64-bit mode) decides how RSP wraps.
+// Pushes and pops on the current stack, in all modes: the stack-address size (SS.B, 64-bit mode) decides how
+// RSP wraps.
 #pragma once
 
 #include "cpu/system/vcpu.hpp"

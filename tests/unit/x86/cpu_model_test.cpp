@@ -42,7 +42,8 @@ TEST(CpuModel, UnknownNameListsTheModels) {
   const auto model = CpuModel::create_on("pentium", full_host());
   ASSERT_FALSE(model);
   EXPECT_EQ(model.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(model.error().message, "unknown CPU model 'pentium'; the models are auto, host, x86-64-v2, x86-64-v3");
+  EXPECT_EQ(model.error().message,
+            "unknown CPU model 'pentium'; the models are auto, host, x86-64-v2, x86-64-v3");
 }
 
 TEST(CpuModel, NamedModelNamesTheFirstFeatureThatTheHostLacks) {
