@@ -99,12 +99,12 @@ void Emitter::jump_if() {
 
 void Emitter::push_return_address() {
   as_.lea(kT1, a::ptr(kGuestRsp, -8));
-  look_up(8, true, true);
+  const a::Mem top = look_up(8, true, true);
   if (const auto low = static_cast<i32>(next_rip_); static_cast<u64>(i64{low}) == next_rip_) {
-    as_.mov(a::qword_ptr(kT1), asmjit::imm(low));
+    as_.mov(top, asmjit::imm(low));
   } else {
     as_.mov(kT0, asmjit::imm(next_rip_));
-    as_.mov(a::qword_ptr(kT1), kT0);
+    as_.mov(top, kT0);
   }
   as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
   stored();
@@ -134,8 +134,7 @@ void Emitter::ret() {
   const asmjit::Label miss = as_.newLabel();
   const bool adjusts = insn_->info.operand_count_visible > 0;
   as_.mov(kT1, kGuestRsp);
-  look_up(8, false, true);
-  as_.mov(kT0, a::qword_ptr(kT1));
+  as_.mov(kT0, look_up(8, false, true));
   look_up_jump(miss, 8 + (adjusts ? static_cast<u16>(insn_->operands[0].imm.value.u) : 0));
   end_access();
   as_.ud2();
@@ -147,8 +146,7 @@ void Emitter::target_to_scratch() {
   const ZydisDecodedOperand& o = insn_->operands[0];
   if (form_->memory >= 0) {
     address_of(o);
-    look_up(8, false);
-    as_.mov(kT0, a::qword_ptr(kT1));
+    as_.mov(kT0, look_up(8, false));
     end_access();
     return;
   }

@@ -59,10 +59,11 @@ void Emitter::store_borrowed() {
 void Emitter::generic() {
   const bool memory = form_->memory >= 0;
   const bool write = form_->memory_written;
+  a::Mem in_memory;
   if (memory) {
     const ZydisDecodedOperand& m = insn_->operands[static_cast<unsigned>(form_->memory)];
     address_of(m);
-    look_up(m.size / 8, write);
+    in_memory = look_up(m.size / 8, write);
     scratch_ = write ? std::vector<a::Gp>{kT0} : std::vector<a::Gp>{kT2, kT0};
   } else {
     scratch_ = {kT2, kT1, kT0};
@@ -78,7 +79,7 @@ void Emitter::generic() {
         operands[n] = register_operand(o);
         break;
       case ZYDIS_OPERAND_TYPE_MEMORY:
-        operands[n] = a::ptr(kT1, 0, o.size / 8);
+        operands[n] = in_memory;
         break;
       default:
         // A count or bit number is a byte by itself; other immediates are of the operation's size.
@@ -148,8 +149,7 @@ void Emitter::multiply() {
   asmjit::Operand factor;
   if (form_->memory >= 0) {
     address_of(o);
-    look_up(bytes, false);
-    factor = a::ptr(kT1, 0, bytes);
+    factor = look_up(bytes, false);
   }
   before_writing(form_->writes, form_->clobbers);
   if (form_->memory < 0) {
@@ -206,10 +206,10 @@ void Emitter::exchange_compare() {
   const ZydisDecodedOperand& m = insn_->operands[0];
   const unsigned bytes = m.size / 8;
   address_of(m);
-  look_up(bytes, true);
+  const a::Mem in_memory = look_up(bytes, true);
   as_.mov(kT0, kGuestRax);
   if ((insn_->info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0) as_.lock();
-  as_.emit(a::Inst::kIdCmpxchg, a::ptr(kT1, 0, bytes), register_operand(insn_->operands[1]));
+  as_.emit(a::Inst::kIdCmpxchg, in_memory, register_operand(insn_->operands[1]));
   as_.mov(kGuestRax, kT0);
   after_writing(kArithmetic, 0);
   save_flags(true);
@@ -222,12 +222,12 @@ void Emitter::exchange_compare() {
 void Emitter::push() {
   const ZydisDecodedOperand& o = insn_->operands[0];
   as_.lea(kT1, a::ptr(kGuestRsp, -8));
-  look_up(8, true, true);
+  const a::Mem top = look_up(8, true, true);
   scratch_ = {kT0};
   if (o.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-    as_.mov(a::qword_ptr(kT1), asmjit::imm(static_cast<i32>(o.imm.value.s)));
+    as_.mov(top, asmjit::imm(static_cast<i32>(o.imm.value.s)));
   } else {
-    as_.mov(a::qword_ptr(kT1), register_operand(o).r64());
+    as_.mov(top, register_operand(o).r64());
     borrowed_.clear();
   }
   as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
@@ -238,11 +238,11 @@ void Emitter::push() {
 void Emitter::pop() {
   const unsigned n = number_of(insn_->operands[0].reg.value);
   as_.mov(kT1, kGuestRsp);
-  look_up(8, false, true);
+  const a::Mem top = look_up(8, false, true);
   if (kHostOf[n] != kInMemory) {
-    as_.mov(a::gpq(static_cast<u32>(kHostOf[n])), a::qword_ptr(kT1));
+    as_.mov(a::gpq(static_cast<u32>(kHostOf[n])), top);
   } else {
-    as_.mov(kT1, a::qword_ptr(kT1));
+    as_.mov(kT1, top);
     as_.mov(d_.gpr(n), kT1);
   }
   as_.lea(kGuestRsp, a::ptr(kGuestRsp, 8));
@@ -252,9 +252,9 @@ void Emitter::pop() {
 void Emitter::leave() {
   const a::Gp rbp = a::gpq(static_cast<u32>(kHostOf[x86::kRbp]));
   as_.mov(kT1, rbp);
-  look_up(8, false, true);
+  const a::Mem frame = look_up(8, false, true);
   as_.lea(kGuestRsp, a::ptr(rbp, 8));
-  as_.mov(rbp, a::qword_ptr(kT1));
+  as_.mov(rbp, frame);
   end_access();
 }
 

@@ -1,5 +1,5 @@
-// The one seam of memory operands: a guest address goes in, R14 comes out as the host address of the operand
-// (and, for a store, R15 as the page's CodePage, for stored()). Takes RAX; the host's flags do not survive.
+// The one seam of memory operands: a guest address goes in, a host operand comes out, based on R14 (and, for
+// a store, R15 as the page's CodePage, for stored()). Takes RAX; the host's flags do not survive.
 #include "cpu/bt/emitter.hpp"
 
 namespace vellum::bt {
@@ -63,8 +63,8 @@ void Emitter::address_of(const ZydisDecodedOperand& operand, bool with_segment) 
   }
 }
 
-// R14: guest-linear to host address, of `size` bytes.
-void Emitter::look_up(unsigned size, bool write, bool stack) {
+// The host operand of `size` bytes at the guest-linear address in R14.
+a::Mem Emitter::look_up(unsigned size, bool write, bool stack) {
   Slow slow{as_.newLabel(), as_.newLabel(), as_.newLabel(), &make_site(size, write)};
   slow.site->seg = stack ? static_cast<u8>(x86::Seg::kSs) : slow.site->insn.seg;
   // The last byte's page is compared with the first byte's entry: a crossing misses.
@@ -88,6 +88,7 @@ void Emitter::look_up(unsigned size, bool write, bool stack) {
   slow_.push_back(slow);
   open_ = true;
   host_ = 0;
+  return a::ptr(kT1, 0, size);
 }
 
 // After the store through R14: whether it hit code. The flags have been saved.

@@ -65,7 +65,7 @@ class Emitter {
   // emit_memory.cpp
   void address_of(const ZydisDecodedOperand& operand, bool with_segment = true);
   void load_constant(const a::Gp& to, u64 value);
-  void look_up(unsigned size, bool write, bool stack = false);
+  a::Mem look_up(unsigned size, bool write, bool stack = false);
   void stored();
   void end_access();
 
