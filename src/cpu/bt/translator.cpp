@@ -19,16 +19,14 @@ constexpr std::size_t kLargestUnit = 64 << 10;  // bytes of host code; 32 instru
 Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock,
                        const x86::CpuModel& model, Hazards& hazards, const Options& options)
     : options_(options),
-      interp_(index, space, board, clock, model, hazards),
+      block_(index, space, board, clock, model, hazards),
+      interp_(block_.interpreter()),
       v_(interp_.vcpu()),
-      context_storage_(std::make_unique<Context>()),
-      context_(*context_storage_),
+      context_(block_.context()),
       cache_(options.cache_bytes),
       called_out_by_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {
   context_.owner = this;
-  const i64 distance = reinterpret_cast<const u8*>(&v_.state) - reinterpret_cast<const u8*>(&context_);
-  VELLUM_ASSERT(distance == static_cast<i32>(distance), "vCPU at distance {}", distance);
-  distances_.state = distance;
+  distances_.state = block_.state_distance();
   const Callbacks callbacks{
       .run = [](void* owner, const Site* site) { return static_cast<Translator*>(owner)->run_site(*site); },
       .access = [](void* owner, const Site* site,

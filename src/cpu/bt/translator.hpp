@@ -10,7 +10,7 @@
 #include "cpu/bt/emitter.hpp"
 #include "cpu/bt/options.hpp"
 #include "cpu/bt/routines.hpp"
-#include "cpu/interp/interpreter.hpp"
+#include "cpu/bt/vcpu_block.hpp"
 
 namespace vellum::bt {
 
@@ -58,9 +58,9 @@ class Translator final : public Engine, private interp::UnitRunner {
   u64 finish(const Site& site, interp::Flow flow);
 
   Options options_;
-  interp::Interpreter interp_;
+  VcpuBlock block_;
+  interp::Interpreter& interp_;
   Vcpu& v_;
-  std::unique_ptr<Context> context_storage_;
   Context& context_;
   Distances distances_;
   CodeCache cache_;
