@@ -41,7 +41,7 @@ struct Site {
 
 /// Where indirect jumps, and direct ones to other pages, find translations by guest-virtual address.
 struct JumpEntry {
-  u64 tag = ~u64{0};  ///< address ^ Context::code_context
+  u64 tag = ~u64{0};  ///< address ^ Context::code_context of the address's half
   const u8* entry = nullptr;
 };
 
@@ -58,7 +58,7 @@ struct alignas(64) Context {
   u32 link = 0;
   u64 target = 0;  ///< of an indirect call, across its push
   u64 scratch = 0;
-  u64 code_context = 0;
+  std::array<u64, 2> code_context{};  ///< of the lower and the upper half of the address space
   interp::Flow flow = interp::Flow::kNext;
   void* owner = nullptr;
   // Entry points of the routines that units share.
@@ -68,14 +68,16 @@ struct alignas(64) Context {
   const u8* slow_access = nullptr;
   const u8* code_store = nullptr;
 
-  static constexpr unsigned kJumpBits = 12;
+  static constexpr unsigned kJumpBits = 13;
   std::array<JumpEntry, 1 << kJumpBits> jumps;
   FrontTlb tlb;
 };
 
 /// The index in Context::jumps; translated code computes the same.
-constexpr u64 jump_index(u64 address) {
-  return (address ^ (address >> 9)) & ((1 << Context::kJumpBits) - 1);
+inline u64 jump_index(u64 tag) {
+  u64 hash = 0;
+  asm("crc32q %[tag], %[hash]" : [hash] "+r"(hash) : [tag] "r"(tag));
+  return hash & ((1 << Context::kJumpBits) - 1);
 }
 
 }  // namespace vellum::bt

@@ -36,7 +36,7 @@ class ContextNumbers {
     u32 key = 0;
     u32 value = 0;
   };
-  std::array<Number, 64> numbers_{};
+  std::array<Number, 256> numbers_{};
   u32 next_ = 1;
 };
 

@@ -23,14 +23,15 @@ void Emitter::leave_at(u64 rip) {
 // RAX: a guest-virtual address. Goes to its translation, if one is known, with all registers but scratch
 // untouched.
 void Emitter::look_up_jump(const asmjit::Label& miss, i32 stack_bytes) {
-  as_.mov(kT1, kT0);
-  as_.shr(kT1, 9);
-  as_.xor_(kT1.r32(), kT0.r32());
+  // A target in the other half is not found here: privilege changes on the way there, or it faults.
+  const u64 half = source_.linear >> 63;
+  as_.mov(kT2, kT0);
+  as_.xor_(kT2, field(offsetof(Context, code_context) + 8 * half, 8));
+  as_.xor_(kT1.r32(), kT1.r32());
+  as_.crc32(kT1, kT2);
   as_.and_(kT1.r32(), (1u << Context::kJumpBits) - 1);
   as_.shl(kT1.r32(), 4);
   static_assert(sizeof(JumpEntry) == 16);
-  as_.mov(kT2, kT0);
-  as_.xor_(kT2, field(offsetof(Context, code_context), 8));
   as_.cmp(kT2, gs_at(kT1, jump_at(offsetof(JumpEntry, tag)), 8));
   as_.jne(miss);
   if (stack_bytes != 0) as_.lea(kGuestRsp, a::ptr(kGuestRsp, stack_bytes));

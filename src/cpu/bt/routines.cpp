@@ -33,6 +33,15 @@ void call(a::Assembler& as, F function) {
   as.call(a::rax);
 }
 
+// RAX: what a callback returned.
+void return_or_go(a::Assembler& as, const Distances& d, const asmjit::Label& leave, const asmjit::Label& go) {
+  as.cmp(kT0, static_cast<u32>(kLeave));
+  as.je(leave);
+  as.ja(go);
+  reload(as, d);
+  as.ret();
+}
+
 }  // namespace
 
 Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, const Callbacks& callbacks) {
@@ -67,6 +76,13 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.mov(a::eax, static_cast<u32>(Leave::kFlow));
   restore_and_return(as);
 
+  // To the translated code in RAX instead of returning to what called out.
+  const asmjit::Label go_to = as.newLabel();
+  as.bind(go_to);
+  as.add(a::rsp, 8);
+  reload(as, d);
+  as.jmp(kT0);
+
   const asmjit::Label call_out = as.newLabel();
   as.bind(call_out);
   spill(as, d);
@@ -74,10 +90,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.mov(a::rsi, kT0);
   call(as, callbacks.run);
   as.add(a::rsp, 8);
-  as.test(a::eax, a::eax);
-  as.jnz(leave_flow);
-  reload(as, d);
-  as.ret();
+  return_or_go(as, d, leave_flow, go_to);
 
   const asmjit::Label slow_access = as.newLabel();
   const asmjit::Label got = as.newLabel();
@@ -88,12 +101,14 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.mov(a::rdx, kT1);
   call(as, callbacks.access);
   as.add(a::rsp, 8);
+  as.mov(kT1, a::rax);
   as.test(a::rax, a::rax);
   as.jnz(got);
-  as.test(a::rdx, a::rdx);
-  as.jnz(leave_flow);
+  as.mov(kT0, a::rdx);
+  as.cmp(kT0, static_cast<u32>(kLeave));
+  as.je(leave_flow);
+  as.ja(go_to);
   as.bind(got);
-  as.mov(kT1, a::rax);
   as.mov(kT2, a::rdx);
   reload(as, d);
   as.ret();
@@ -106,10 +121,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.mov(a::rdx, kT1);
   call(as, callbacks.code_store);
   as.add(a::rsp, 8);
-  as.test(a::eax, a::eax);
-  as.jnz(leave_flow);
-  reload(as, d);
-  as.ret();
+  return_or_go(as, d, leave_flow, go_to);
 
   // IRET to the next instruction serializes (SDM vol. 3A §9.3) and, unlike CPUID, is not a VM exit.
   const asmjit::Label serialize = as.newLabel();

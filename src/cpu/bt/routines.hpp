@@ -10,15 +10,17 @@ namespace vellum::bt {
 /// What a slow access came to.
 struct SlowAccess {
   u8* host;    ///< where the operand is; nullptr: the handler did the whole instruction, or see `second`
-  u64 second;  ///< host != nullptr: its page's CodePage*; else whether to leave translated code
+  u64 second;  ///< host != nullptr: its page's CodePage*; else as Callbacks::run's result
 };
 
 /// The C++ side of calling out. `owner` is Context::owner.
 struct Callbacks {
-  u64 (*run)(void* owner, const Site* site);  ///< 1: leave with Context::flow
+  u64 (*run)(void* owner, const Site* site);  ///< kGoOn, kLeave, or the translated code to go to
   SlowAccess (*access)(void* owner, const Site* site, u64 linear);
-  u64 (*code_store)(void* owner, const Site* site, const u8* host);  ///< 1: leave with Context::flow
+  u64 (*code_store)(void* owner, const Site* site, const u8* host);  ///< as run()
 };
+inline constexpr u64 kGoOn = 0;   ///< with the next instruction
+inline constexpr u64 kLeave = 1;  ///< with Context::flow
 
 struct Routines {
   u64 (*enter)(const u8* code) = nullptr;  ///< returns a Leave; the GS base must be the Context

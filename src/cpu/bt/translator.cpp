@@ -55,10 +55,10 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   if (limit >= unit.count && unit.page != nullptr) t = find(unit, linear);
   if (t == nullptr) return interp::Interpreter::run_unit(v_, unit, limit, done);
 
-  bool forget;
-  context_.code_context = code_contexts_.select(v_.mmu.code_map_stamp(), key, forget);
-  if (forget) context_.jumps.fill({});
-  context_.jumps[jump_index(linear)] = {linear ^ context_.code_context, t->linked};
+  select_code_contexts(key);
+  u64 tag;
+  JumpEntry& entry = jump_entry(linear, tag);
+  entry = {tag, t->linked};
   if (pending && !unit.crosses() && *pending < links_.size() && links_[*pending].target == linear) {
     const Link& l = links_[*pending];
     cache_.patch32(l.at, static_cast<u32>(t->linked - (l.at + 4)));
@@ -77,6 +77,29 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   if (why == Leave::kFlow) return context_.flow;
   if (why == Leave::kLink && options_.chain) pending_link_ = context_.link;
   return Flow::kJump;
+}
+
+// What look-ups by guest-virtual address must agree in: the mappings of both halves, and the privilege.
+void Translator::select_code_contexts(u32 key) {
+  const std::array<u64, 2> stamps{v_.mmu.code_map_stamp(0), v_.mmu.code_map_stamp(~u64{0})};
+  if (key == code_key_ && stamps == code_stamps_) return;
+  code_key_ = key;
+  code_stamps_ = stamps;
+  bool forget = false;
+  const auto select_both = [&] {
+    for (unsigned half = 0; half < 2 && !forget; ++half)
+      context_.code_context[half] = code_contexts_.select(stamps[half], key, forget);
+  };
+  select_both();
+  if (!forget) return;
+  context_.jumps.fill({});
+  forget = false;
+  select_both();
+}
+
+JumpEntry& Translator::jump_entry(u64 linear, u64& tag) {
+  tag = linear ^ context_.code_context[linear >> 63];
+  return context_.jumps[jump_index(tag)];
 }
 
 const Translator::Translation* Translator::find(const interp::Unit& unit, u64 linear) {
@@ -158,17 +181,38 @@ void Translator::flush() {
 
 // --- What translated code calls; all guest registers are in memory then ---
 
-// The instruction at `site` ended with `flow`: whether translated code must be left.
+// The instruction at `site` ended with `flow`.
 u64 Translator::finish(const Site& site, Flow flow) {
-  if (flow == Flow::kNext) return 0;
-  context_.flow = flow;
+  if (flow == Flow::kNext) return kGoOn;
   context_.left += site.rest;
   // As Interpreter::run_unit().
   if ((flow == Flow::kFault && v_.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat) {
     context_.left += 1;
     v_.state.rip -= site.insn.length;
+  } else if (const u8* const entry = go_on(flow); entry != nullptr) {
+    return reinterpret_cast<u64>(entry);
   }
-  return 1;
+  context_.flow = flow;
+  return kLeave;
+}
+
+// Between two units, as Interpreter::run() does it: the translated code at RIP, unless there is none yet or
+// something needs the interpreter's attention first.
+const u8* Translator::go_on(Flow flow) {
+  if (flow == Flow::kEndUnit) {
+    if (v_.hazards.load() != 0 || v_.state.activity != Activity::kRunning) return nullptr;
+    interp_.refresh_mode();
+    if (!interp_.mode_64() || interp_.must_step()) return nullptr;
+    v_.mmu.code_was_written = false;
+    select_code_contexts(interp_.key());
+  } else if (flow != Flow::kJump) {
+    return nullptr;
+  }
+  u64 tag;
+  const JumpEntry& entry = jump_entry(v_.state.rip, tag);
+  if (entry.tag != tag) return nullptr;
+  continued_.add();
+  return entry.entry;
 }
 
 u64 Translator::run_site(const Site& site) {
@@ -200,7 +244,7 @@ SlowAccess Translator::slow_access(const Site& site, u64 linear) {
 
 u64 Translator::code_store(const Site& site, const u8* host) {
   v_.mmu.wrote_host(host, site.size);
-  if (!v_.mmu.code_was_written) return 0;
+  if (!v_.mmu.code_was_written) return kGoOn;
   v_.state.rip = site.after_is_target ? context_.target : site.after_rip;
   return finish(site, Flow::kEndUnit);
 }
@@ -217,6 +261,7 @@ void Translator::stats(std::vector<StatRow>& rows) const {
   rows.push_back({name, "jumps linked", linked_.get(), 0});
   rows.push_back({name, "slow accesses", slow_accesses_.get(), 0});
   rows.push_back({name, "callouts", called_out_.get(), 0});
+  rows.push_back({name, "units gone on to after a callout", continued_.get(), 0});
   constexpr u64 kNoticeable = 1000;
   for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; ++m) {
     if (called_out_by_[m].get() < kNoticeable) continue;

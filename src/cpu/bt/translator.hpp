@@ -51,6 +51,9 @@ class Translator final : public Engine, private interp::UnitRunner {
   bool decode(const interp::Unit& unit);
   void link(const Translation& to);
   void flush();
+  void select_code_contexts(u32 key);
+  JumpEntry& jump_entry(u64 linear, u64& tag);
+  const u8* go_on(interp::Flow flow);
 
   u64 run_site(const Site& site);
   SlowAccess slow_access(const Site& site, u64 linear);
@@ -68,6 +71,8 @@ class Translator final : public Engine, private interp::UnitRunner {
   std::size_t routines_end_ = 0;
 
   ContextNumbers code_contexts_;
+  std::array<u64, 2> code_stamps_{};  ///< what Context::code_context was selected for
+  u32 code_key_ = 0;
   u32 epoch_ = 1;
   std::deque<Translation> translations_;
   std::deque<Site> sites_;
@@ -76,7 +81,7 @@ class Translator final : public Engine, private interp::UnitRunner {
   std::vector<x86::Decoded> decoded_;
 
   Counter translated_units_, translated_instructions_, refused_, flushes_, entries_, linked_, called_out_,
-      slow_accesses_;
+      slow_accesses_, continued_;
   std::unique_ptr<Counter[]> called_out_by_;
 };
 

@@ -11,8 +11,6 @@
 namespace vellum::interp {
 namespace {
 
-constexpr u64 kStepFlags = x86::rflags::kTf | x86::rflags::kRf;
-
 // DR6's B0-B3 for the instruction at `linear` (SDM vol. 3B §17.3.1.1).
 u32 instruction_breakpoints(const VcpuState& s, u64 linear) {
   u32 hits = 0;
@@ -50,10 +48,14 @@ void Interpreter::refresh_mode() {
   key_ = (static_cast<u32>(mode_) << 2) | s.cpl;
 }
 
-bool Interpreter::must_step() const {
-  const VcpuState& s = v_.state;
-  return (s.rflags & kStepFlags) != 0 || s.shadow_sti || s.shadow_mov_ss ||
-         (s.dr7 & x86::dr7::kEnableMask) != 0;
+bool Interpreter::must_step() {
+  VcpuState& s = v_.state;
+  if ((s.rflags & x86::rflags::kTf) != 0 || s.shadow_sti || s.shadow_mov_ss ||
+      (s.dr7 & x86::dr7::kEnableMask) != 0)
+    return true;
+  // Only instruction breakpoints ask for RF, and a fault pushes it set anyway (SDM vol. 3B §17.3.1.1).
+  s.rflags &= ~x86::rflags::kRf;
+  return false;
 }
 
 std::optional<Exit> Interpreter::take_hazards() {

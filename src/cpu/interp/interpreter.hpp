@@ -46,12 +46,16 @@ class Interpreter final : public Engine {
   /// Runs at most `limit` instructions of `unit`; adds to `done` those that retired.
   static Flow run_unit(Vcpu& v, const Unit& unit, u64 limit, u64& done);
 
- private:
+  // For a runner that goes on after an instruction that ended with Flow::kEndUnit.
   /// Recomputes what look-ups of code need from CS, CR0, EFER and CPL.
   void refresh_mode();
-  /// Whether instructions must run one at a time with checks around each (single-step, breakpoints, shadows,
-  /// RF).
-  bool must_step() const;
+  bool mode_64() const { return mode_64_; }
+  u32 key() const { return key_; }
+  /// Whether instructions must run one at a time with checks around each (single-step, breakpoints, shadows).
+  /// If not, at least one runs next: RF is cleared then, as nothing looks at it.
+  bool must_step();
+
+ private:
   std::optional<Exit> take_hazards();
   std::optional<Exit> deliver(const x86::Exception& e);
   /// Runs one instruction with everything that single-stepping and breakpoints ask for.

@@ -68,7 +68,7 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
   const u64 unit_key = page.physical.value * 4 + static_cast<u64>(mode);
   Near& near = near_[(unit_key ^ (unit_key >> 14)) & (kNear - 1)];
   if (near.key == unit_key && near.unit->valid() && !near.unit->crosses()) {
-    shortcut = {linear, v_.mmu.code_map_stamp(), key, near.unit};
+    shortcut = {linear, v_.mmu.code_map_stamp(linear), key, near.unit};
     return near.unit;
   }
   if (units_.size() >= kMaxUnits || native_.full()) clear();
@@ -87,7 +87,7 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
   }
   // A replaced unit of this address gives way here, too.
   near = {unit_key, slot.get()};
-  shortcut = {linear, v_.mmu.code_map_stamp(), key, slot.get()};
+  shortcut = {linear, v_.mmu.code_map_stamp(linear), key, slot.get()};
   return slot.get();
 }
 

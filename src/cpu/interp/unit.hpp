@@ -52,7 +52,7 @@ class UnitCache : public StatSource {
   /// RIP are the caller's, who has them at hand; `key` distinguishes code mode and privilege.
   const Unit* find(u64 linear, x86::CodeMode mode, u32 key) {
     const Shortcut& s = shortcuts_[(linear ^ (linear >> 12)) & (kShortcuts - 1)];
-    if (s.linear == linear && s.stamp == v_.mmu.code_map_stamp() && s.key == key && s.unit->valid())
+    if (s.linear == linear && s.stamp == v_.mmu.code_map_stamp(linear) && s.key == key && s.unit->valid())
         [[likely]]
       return s.unit;
     return find_slow(linear, mode, key);

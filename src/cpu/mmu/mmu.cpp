@@ -68,6 +68,7 @@ Mmu::Mmu(AddressSpace& space, VcpuBoard& board, VcpuState& state, x86::Exception
   for (TlbEntry& e : *tlb_storage_) e.code = &no_code_;
   stamp_ = stamps_.current();
   global_stamp_ = stamps_.global();
+  code_map_.select(stamp_);
 }
 
 void Mmu::set_paging_features(const PagingFeatures& features) {

@@ -15,6 +15,7 @@
 #include "base/address.hpp"
 #include "base/stats.hpp"
 #include "cpu/mmu/access.hpp"
+#include "cpu/mmu/code_map.hpp"
 #include "cpu/mmu/front_tlb.hpp"
 #include "cpu/mmu/page_filter.hpp"
 #include "cpu/mmu/stamps.hpp"
@@ -154,10 +155,11 @@ class Mmu {
   /// CR3 or CR4.PCIDE changed: entries of the new PCID count from now on.
   void switch_address_space(u16 pcid);
 
-  /// Raised whenever a translation that fetch() gave since it was last raised could have changed: whoever
+  /// Another one whenever a translation that fetch() gave for the half of the address space that `address` is
+  /// in could have changed; the same as before when that translation counts again (code_map.hpp). Whoever
   /// caches guest-virtual pc → code keeps it with the CPL (fetch permission depends on both) and compares
   /// both.
-  u64 code_map_stamp() const { return code_map_stamp_; }
+  u64 code_map_stamp(u64 address) const { return code_map_.stamp(address); }
 
   // --- A translating engine's own fast table (front_tlb.hpp) ---
   /// `front` outlives this; from now on it follows every flush and change of context.
@@ -246,7 +248,7 @@ class Mmu {
   TlbEntry* fill(u64 address, Access access, unsigned context);
   unsigned context_of(Privilege privilege) const;
   bool counts(const TlbEntry& e) const { return e.stamp == stamp_ || e.stamp == global_stamp_; }
-  bool drop_page(u64 address, u32 stamp, u32 other_stamp);
+  void drop_page(u64 address, u32 stamp, u32 other_stamp);
   void drop_fragments(u64 address, unsigned size_class, u32 stamp, u32 other_stamp);
   void page_fault(u64 address, u32 error_code);
   void rebuild_large_pages();
@@ -254,7 +256,6 @@ class Mmu {
   void select_front() {
     if (front_ != nullptr) front_->select(stamp_, shift_, shift_ == kShiftSlow);
   }
-  void raise_code_map_stamp();
   GuestPhys physical_of(const u8* host) const;
 
   AddressSpace& space_;
@@ -274,12 +275,11 @@ class Mmu {
   bool data_watched_ = false;       ///< a data breakpoint is enabled
   TlbStamps stamps_;
   FrontTlb* front_ = nullptr;
-  CodePage no_code_;          ///< what entries without RAM point to; stays empty
-  PageFilter fetched_pages_;  ///< 4 KiB pages that fetch() gave since code_map_stamp_ was raised
-  PageFilter large_pages_;    ///< large pages of which the TLB may hold a part
+  CodePage no_code_;        ///< what entries without RAM point to; stays empty
+  PageFilter large_pages_;  ///< large pages of which the TLB may hold a part
   u32 fruitless_scans_ =
       0;  ///< searches for parts of a large page that found none since the filter was rebuilt
-  u64 code_map_stamp_ = 1;
+  CodeMap code_map_;
 };
 
 }  // namespace vellum

@@ -105,7 +105,7 @@ void Mmu::page_fault(u64 address, u32 error_code) {
   TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
   if (e.page == address >> kPageShift && counts(e)) e.page = TlbEntry::kInvalid;
   if (front_ != nullptr) front_->drop(address);
-  if (fetched_pages_.may_contain(address >> kPageShift)) raise_code_map_stamp();
+  code_map_.drop_page(address);
 }
 
 GuestPhys Mmu::physical_of(const u8* host) const {
@@ -121,7 +121,8 @@ bool Mmu::fetch(u64 address, FetchPage& page) {
   }
   Target target;
   if (!locate(address, Access::kExecute, context_, target)) return false;
-  fetched_pages_.add(address >> kPageShift);
+  const TlbEntry& e = entry(address);
+  code_map_.found(address, kClassShift[size_class_of(e)], e.stamp == global_stamp_);
   page.physical = target.physical;
   page.host = target.host;
   return true;
@@ -136,20 +137,15 @@ bool Mmu::translate_quietly(u64 address, GuestPhys& physical) {
 
 // --- Flushing ---
 
-// Drops the entries for the page of `address` that have one of the stamps. Whether that page may be a large
-// one.
-bool Mmu::drop_page(u64 address, u32 stamp, u32 other_stamp) {
+// Drops the entries for the page of `address` that have one of the stamps.
+void Mmu::drop_page(u64 address, u32 stamp, u32 other_stamp) {
   TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
   if (e.page == address >> kPageShift && (e.stamp == stamp || e.stamp == other_stamp))
     e.page = TlbEntry::kInvalid;
   if (front_ != nullptr) front_->drop(address);
-  bool large = false;
-  for (unsigned size_class = 1; size_class < kClassShift.size(); ++size_class) {
-    if (!large_pages_.may_contain(large_key(address, size_class))) continue;
-    drop_fragments(address, size_class, stamp, other_stamp);
-    large = true;
-  }
-  return large;
+  for (unsigned size_class = 1; size_class < kClassShift.size(); ++size_class)
+    if (large_pages_.may_contain(large_key(address, size_class)))
+      drop_fragments(address, size_class, stamp, other_stamp);
 }
 
 void Mmu::drop_fragments(u64 address, unsigned size_class, u32 stamp, u32 other_stamp) {
@@ -176,7 +172,6 @@ void Mmu::rebuild_large_pages() {
     if (e.page != TlbEntry::kInvalid && size_class_of(e) != 0)
       large_pages_.add(large_key(e.page << kPageShift, size_class_of(e)));
   }
-  raise_code_map_stamp();  // code was fetched from large pages of which no part is in the TLB any more
 }
 
 void Mmu::adopt_stamps(bool started_over) {
@@ -189,7 +184,8 @@ void Mmu::adopt_stamps(bool started_over) {
     if (started_over) front_->restart();
     select_front();
   }
-  raise_code_map_stamp();
+  if (started_over) code_map_.drop_all();
+  code_map_.select(stamp_);
 }
 
 void Mmu::attach_front(FrontTlb& front) {
@@ -197,14 +193,10 @@ void Mmu::attach_front(FrontTlb& front) {
   select_front();
 }
 
-void Mmu::raise_code_map_stamp() {
-  ++code_map_stamp_;
-  fetched_pages_.clear();
-}
-
 void Mmu::flush_all() {
   stats.flushes.add();
   adopt_stamps(stamps_.renew_all());
+  code_map_.drop_all();
   large_pages_.clear();
   fruitless_scans_ = 0;
 }
@@ -225,15 +217,17 @@ void Mmu::flush_all_non_global() {
 
 void Mmu::flush_page(u64 address) {
   stats.page_flushes.add();
-  const bool large = drop_page(address, stamp_, global_stamp_);
-  if (large || fetched_pages_.may_contain(address >> kPageShift)) raise_code_map_stamp();
+  drop_page(address, stamp_, global_stamp_);
+  code_map_.drop_page(address);
 }
 
 void Mmu::flush_pcid_page(u16 pcid, u64 address) {
   stats.page_flushes.add();
-  const bool large = drop_page(address, stamps_.of(pcid), TlbStamps::kNone);
-  const bool current = pcid == stamps_.pcid();  // changing to another PCID raises the stamp anyway
-  if (current && (large || fetched_pages_.may_contain(address >> kPageShift))) raise_code_map_stamp();
+  drop_page(address, stamps_.of(pcid), TlbStamps::kNone);
+  if (pcid == stamps_.pcid())
+    code_map_.drop_page(address);
+  else
+    code_map_.drop_space(stamps_.of(pcid));
 }
 
 void Mmu::switch_address_space(u16 pcid) {

@@ -252,9 +252,9 @@ struct CodeMapStamp : Tlb {
     EXPECT_TRUE(m.mmu.fetch(kPage, page));
     m.map(kData, kFrameB);
     EXPECT_EQ(m.get<u64>(kData), 0xbu);
-    before = m.mmu.code_map_stamp();
+    before = m.mmu.code_map_stamp(kPage);
   }
-  bool raised() const { return m.mmu.code_map_stamp() != before; }
+  bool raised() const { return m.mmu.code_map_stamp(kPage) != before; }
   static constexpr u64 kData = kPage + 0x77000;
   u64 before = 0;
 };
@@ -276,13 +276,13 @@ TEST_F(CodeMapStamp, InvlpgOfDataDoesNot) {
 TEST_F(CodeMapStamp, EveryWiderFlushRaisesIt) {
   m.mmu.flush_all();
   EXPECT_TRUE(raised());
-  before = m.mmu.code_map_stamp();
+  before = m.mmu.code_map_stamp(kPage);
   m.mmu.flush_non_global();
   EXPECT_TRUE(raised());
-  before = m.mmu.code_map_stamp();
+  before = m.mmu.code_map_stamp(kPage);
   m.mmu.flush_all_non_global();
   EXPECT_TRUE(raised());
-  before = m.mmu.code_map_stamp();
+  before = m.mmu.code_map_stamp(kPage);
   m.mmu.switch_address_space(3);
   EXPECT_TRUE(raised());
 }
@@ -300,7 +300,7 @@ TEST_F(CodeMapStamp, InvlpgAnywhereInAFetchedLargePageRaisesIt) {
   m.map(kLarge, 0x400000, kRw, 1);
   Mmu::FetchPage page;
   ASSERT_TRUE(m.mmu.fetch(kLarge, page));
-  before = m.mmu.code_map_stamp();
+  before = m.mmu.code_map_stamp(kPage);
   m.mmu.flush_page(kLarge + 0x100000);
   EXPECT_TRUE(raised());
 }
