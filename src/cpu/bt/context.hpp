@@ -37,6 +37,10 @@ struct Site {
   u8 size = 0;                              ///< of the memory operand
   u8 seg = static_cast<u8>(x86::Seg::kDs);  ///< of the memory operand
   bool write = false;
+  bool sets_fip = false;  ///< the instruction is the last x87 one once it is done
+  bool fip_behind =
+      false;  ///< the state's FIP is to become `fip` first: the last x87 instruction before this
+  u64 fip = 0;
 };
 
 /// Where indirect jumps, and direct ones to other pages, find translations by guest-virtual address.
@@ -47,9 +51,10 @@ struct JumpEntry {
 
 /// Why translated code returned.
 enum class Leave : u64 {
-  kJump,  ///< RIP is at an instruction boundary; nothing translated is known there, or a hazard waits
-  kLink,  ///< as kJump, at a direct jump that could be linked: Context::link
-  kFlow,  ///< an instruction ended with Context::flow
+  kJump,    ///< RIP is at an instruction boundary; nothing translated is known there, or a hazard waits
+  kLink,    ///< as kJump, at a direct jump that could be linked: Context::link
+  kFlow,    ///< an instruction ended with Context::flow
+  kClosed,  ///< as kJump, before vector instructions that may not run natively (open_vectors())
 };
 
 struct alignas(64) Context {
@@ -60,6 +65,13 @@ struct alignas(64) Context {
   u64 scratch = 0;
   std::array<u64, 2> code_context{};  ///< of the lower and the upper half of the address space
   interp::Flow flow = interp::Flow::kNext;
+  // Vector and x87 state (vector_state.hpp).
+  u32 vectors = 0;       ///< VectorBits: what the host's registers hold
+  u32 reload = 0;        ///< what they held when C++ was called, and hold again when a slow access returns
+  u64 data_address = 0;  ///< of an x87 instruction's operand, before it is known not to fault
+  u32 host_mxcsr = 0x1f80;
+  u16 host_fcw = 0x37f;
+  alignas(64) std::array<u8, 512> fx_image{};
   void* owner = nullptr;
   // Entry points of the routines that units share.
   const u8* leave_jump = nullptr;
@@ -67,6 +79,8 @@ struct alignas(64) Context {
   const u8* call_out = nullptr;
   const u8* slow_access = nullptr;
   const u8* code_store = nullptr;
+  const u8* leave_closed = nullptr;
+  const u8* load_vectors = nullptr;
 
   static constexpr unsigned kJumpBits = 13;
   std::array<JumpEntry, 1 << kJumpBits> jumps;

@@ -56,7 +56,11 @@ void Emitter::address_of(const ZydisDecodedOperand& operand, bool with_segment) 
       as_.lea(to, a::ptr(base, in_host(m.index, kT2), shift, static_cast<i32>(disp)));
     }
   }
-  if (!with_segment) return;
+  if (with_segment) add_segment_base(operand);
+}
+
+void Emitter::add_segment_base(const ZydisDecodedOperand& operand) {
+  const auto& m = operand.mem;
   if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) {
     const auto seg = m.segment == ZYDIS_REGISTER_FS ? x86::Seg::kFs : x86::Seg::kGs;
     as_.add(kT1, d_.segment_base(seg));

@@ -12,7 +12,7 @@ Emitter::Emitter(asmjit::CodeHolder& holder, const Distances& distances, const U
 
 bool Emitter::emit() {
   for (unsigned n = 0; n < source_.unit.count; ++n)
-    forms_.push_back(form_of(source_.decoded[n], source_.unit.insns[n]));
+    forms_.push_back(form_of(source_.decoded[n], source_.unit.insns[n], source_.model));
   find_live_flags();
   entered_ = as_.newLabel();
   at_start_ = as_.newLabel();
@@ -23,6 +23,7 @@ bool Emitter::emit() {
   for (n_ = 0; n_ < source_.unit.count; ++n_) {
     insn_ = &source_.decoded[n_];
     form_ = &forms_[n_];
+    if (n_ == 0 || forms_[n_ - 1].scheme == Scheme::kCallOut) check_vectors();
     next_rip_ += source_.unit.insns[n_].length;
     instruction();
   }
@@ -36,6 +37,7 @@ bool Emitter::emit() {
       break;
     default:
       save_flags();
+      store_fip();
       jump_to(next_rip_);
       break;
   }
@@ -82,6 +84,7 @@ void Emitter::prologue() {
 void Emitter::instruction() {
   // What may be seen from outside must find the flags where C++ looks for them.
   if (form_->observable) save_flags();
+  if (n_ + 1 == source_.unit.count && form_->vectors == 0) store_fip();  // it may be a jump
   switch (form_->scheme) {
     case Scheme::kCallOut:
       call_out();
@@ -115,6 +118,15 @@ void Emitter::instruction() {
     case Scheme::kLeave:
       leave();
       break;
+    case Scheme::kVector:
+      vector();
+      break;
+    case Scheme::kLoadControl:
+      load_control();
+      break;
+    case Scheme::kStatusToAx:
+      status_to_ax();
+      break;
     case Scheme::kJump:
       jump();
       break;
@@ -144,6 +156,9 @@ Site& Emitter::make_site(unsigned size, bool write) {
   site.mnemonic = static_cast<u16>(insn_->info.mnemonic);
   site.size = static_cast<u8>(size);
   site.write = write;
+  site.sets_fip = form_->sets_fip;
+  site.fip_behind = fip_.has_value();
+  site.fip = fip_.value_or(0);
   return site;
 }
 
@@ -154,6 +169,7 @@ void Emitter::site_to_scratch(const Site& site) {
 void Emitter::call_out() {
   site_to_scratch(make_site(0, false));
   as_.call(field(offsetof(Context, call_out), 8));
+  fip_.reset();  // C++ has caught up, and the instruction may have set it
   host_ = 0;
   packed_ = kArithmetic;
 }

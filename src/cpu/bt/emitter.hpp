@@ -14,6 +14,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "cpu/bt/form.hpp"
@@ -32,6 +33,7 @@ struct UnitSource {
   const std::vector<x86::Decoded>& decoded;  ///< as many as the unit has instructions
   const void* hazards;                       ///< the word that must be 0
   u32 first_link;                            ///< what the unit's LinkSpots are numbered from
+  const x86::CpuModel& model;
 };
 
 class Emitter {
@@ -64,6 +66,7 @@ class Emitter {
 
   // emit_memory.cpp
   void address_of(const ZydisDecodedOperand& operand, bool with_segment = true);
+  void add_segment_base(const ZydisDecodedOperand& operand);
   void load_constant(const a::Gp& to, u64 value);
   a::Mem look_up(unsigned size, bool write, bool stack = false);
   void stored();
@@ -81,6 +84,14 @@ class Emitter {
   void push();
   void pop();
   void leave();
+
+  // emit_vector.cpp
+  void check_vectors();
+  void leave_closed_at(u64 rip, unsigned first);
+  void store_fip();
+  void vector();
+  void load_control();
+  void status_to_ax();
 
   // emit_branch.cpp
   void jump_to(u64 target);
@@ -122,6 +133,8 @@ class Emitter {
 
   u64 host_ = 0;    ///< guest flags that the host's flags hold
   u64 packed_ = 0;  ///< those that Context::flags holds
+
+  std::optional<u64> fip_;  ///< of the last x87 instruction, not yet in the state
 
   // Scratch registers free for operands in memory, and those to store after the instruction.
   std::vector<a::Gp> scratch_;

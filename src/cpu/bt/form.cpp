@@ -111,28 +111,6 @@ bool in_memory(ZydisRegister r) {
   return kHostOf[static_cast<unsigned>(id)] == kInMemory;
 }
 
-// Whether visible operands are general registers, immediates and at most one memory operand, and scratch
-// registers suffice for those registers that are in memory. Sets form's memory fields.
-bool plain_operands(const x86::Decoded& d, Form& form) {
-  unsigned scratch_needed = 0;
-  for (unsigned n = 0; n < d.info.operand_count_visible; ++n) {
-    const ZydisDecodedOperand& o = d.operands[n];
-    if (o.type == ZYDIS_OPERAND_TYPE_REGISTER) {
-      if (!plain_register(o.reg.value)) return false;
-      scratch_needed += in_memory(o.reg.value) ? 1 : 0;
-    } else if (o.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-      if (form.memory >= 0 || d.info.address_width == 16) return false;
-      form.memory = static_cast<int>(n);
-      form.memory_written = (o.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
-    } else if (o.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-      return false;
-    }
-  }
-  const unsigned scratch = form.memory < 0 ? 3 : form.memory_written ? 1 : 2;
-  form.observable = form.memory >= 0;
-  return scratch_needed <= scratch;
-}
-
 bool is_immediate(const x86::Decoded& d, unsigned n) {
   return d.operands[n].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 }
@@ -212,7 +190,27 @@ Form branch(const x86::Decoded& d, Scheme direct, Scheme indirect) {
 
 }  // namespace
 
-Form form_of(const x86::Decoded& d, const interp::Insn& insn) {
+bool plain_operands(const x86::Decoded& d, Form& form) {
+  unsigned scratch_needed = 0;
+  for (unsigned n = 0; n < d.info.operand_count_visible; ++n) {
+    const ZydisDecodedOperand& o = d.operands[n];
+    if (o.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+      if (!plain_register(o.reg.value)) return false;
+      scratch_needed += in_memory(o.reg.value) ? 1 : 0;
+    } else if (o.type == ZYDIS_OPERAND_TYPE_MEMORY) {
+      if (form.memory >= 0 || d.info.address_width == 16) return false;
+      form.memory = static_cast<int>(n);
+      form.memory_written = (o.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+    } else if (o.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+      return false;
+    }
+  }
+  const unsigned scratch = form.memory < 0 ? 3 : form.memory_written ? 1 : 2;
+  form.observable = form.memory >= 0;
+  return scratch_needed <= scratch;
+}
+
+Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuModel& model) {
   if (insn.run == interp::undefined_opcode) return {};
   switch (d.info.mnemonic) {
     case ZYDIS_MNEMONIC_NOP:
@@ -258,7 +256,10 @@ Form form_of(const x86::Decoded& d, const interp::Insn& insn) {
       d.info.mnemonic != ZYDIS_MNEMONIC_JRCXZ)
     return {.scheme = Scheme::kJumpIf, .reads = condition_flags(d.info.opcode & 15), .observable = false};
   const u8 index = kByMnemonic[d.info.mnemonic];
-  if (index == 0) return {};
+  if (index == 0) {
+    const Form form = vector_form(d, insn);
+    return form.scheme != Scheme::kCallOut ? form : native_integer_form(d, model);
+  }
   const Row& row = kRows[index - 1];
   switch (d.info.mnemonic) {
     case ZYDIS_MNEMONIC_SHL:

@@ -19,6 +19,9 @@ enum class Scheme : u8 {
   kPush,
   kPop,
   kLeave,
+  kVector,       ///< MMX, SSE, AVX, x87: the same instruction on the host's registers
+  kLoadControl,  ///< FLDCW
+  kStatusToAx,   ///< FNSTSW AX
   kJump,
   kJumpIf,
   kCall,
@@ -36,10 +39,21 @@ struct Form {
   u64 clobbers = 0;  ///< the host changes, but the guest keeps
   int memory = -1;   ///< the operand in memory
   bool memory_written = false;
+  u8 vectors = 0;               ///< VectorBits that it needs
+  u8 alignment = 0;             ///< what the memory operand's address must be a multiple of, minus one
+  bool sets_fip = false;        ///< becomes the last x87 instruction, with its operand's address
   bool byte_immediate = false;  ///< a count or bit number
   bool observable = true;       ///< may fault, store or call out: flags must be exact before it
 };
 
-Form form_of(const x86::Decoded& d, const interp::Insn& insn);
+Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuModel& model);
+
+/// Whether visible operands are general registers, immediates and at most one memory operand, and scratch
+/// registers suffice for those registers that are in memory. Sets form's memory fields.
+bool plain_operands(const x86::Decoded& d, Form& form);
+
+// Parts of form_of(): kCallOut for what is none of theirs.
+Form vector_form(const x86::Decoded& d, const interp::Insn& insn);            ///< MMX, SSE, AVX, x87
+Form native_integer_form(const x86::Decoded& d, const x86::CpuModel& model);  ///< BMI, ADX, CRC32, MOVBE …
 
 }  // namespace vellum::bt

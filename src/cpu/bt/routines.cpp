@@ -3,21 +3,45 @@
 #include <cstddef>
 
 #include "base/assert.hpp"
+#include "cpu/bt/vector_state.hpp"
 
 namespace vellum::bt {
 namespace {
+
+// Bodies that the routines call.
+struct Bodies {
+  asmjit::Label save_vectors, load_vectors;
+};
 
 // Callee-saved registers of the System V ABI. With the return address and one more word the stack is aligned
 // to 16 bytes in translated code.
 constexpr std::array<a::Gp, 6> kCalleeSaved = {a::rbx, a::rbp, a::r12, a::r13, a::r14, a::r15};
 
-void spill(a::Assembler& as, const Distances& d) {
+// To memory: general registers, and what the host holds of the vector and x87 state. Keeps RAX, R14, R15.
+void spill(a::Assembler& as, const Distances& d, const Bodies& bodies) {
   for (unsigned n = 0; n < 16; ++n)
     if (kHostOf[n] != kInMemory) as.mov(d.gpr(n), a::gpq(static_cast<u32>(kHostOf[n])));
+  const asmjit::Label none = as.newLabel();
+  as.mov(a::ecx, field(offsetof(Context, vectors), 4));
+  as.mov(field(offsetof(Context, reload), 4), a::ecx);
+  as.test(a::ecx, a::ecx);
+  as.jz(none);
+  as.call(bodies.save_vectors);
+  as.bind(none);
 }
 void reload(a::Assembler& as, const Distances& d) {
   for (unsigned n = 0; n < 16; ++n)
     if (kHostOf[n] != kInMemory) as.mov(a::gpq(static_cast<u32>(kHostOf[n])), d.gpr(n));
+}
+
+// What spill() found in the host's vector registers comes back. Keeps R14, R15.
+void reload_vectors(a::Assembler& as, const Bodies& bodies) {
+  const asmjit::Label none = as.newLabel();
+  as.mov(a::ecx, field(offsetof(Context, reload), 4));
+  as.test(a::ecx, a::ecx);
+  as.jz(none);
+  as.call(bodies.load_vectors);
+  as.bind(none);
 }
 
 void restore_and_return(a::Assembler& as) {
@@ -33,11 +57,13 @@ void call(a::Assembler& as, F function) {
   as.call(a::rax);
 }
 
-// RAX: what a callback returned.
-void return_or_go(a::Assembler& as, const Distances& d, const asmjit::Label& leave, const asmjit::Label& go) {
+// RAX: what a callback returned. `vectors`: what spill() found is loaded again.
+void return_or_go(a::Assembler& as, const Distances& d, const asmjit::Label& leave, const asmjit::Label& go,
+                  const Bodies* vectors = nullptr) {
   as.cmp(kT0, static_cast<u32>(kLeave));
   as.je(leave);
   as.ja(go);
+  if (vectors != nullptr) reload_vectors(as, *vectors);
   reload(as, d);
   as.ret();
 }
@@ -49,6 +75,12 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   holder.init(asmjit::Environment::host());
   a::Assembler as(&holder);
 
+  const Bodies bodies{as.newLabel(), as.newLabel()};
+  as.bind(bodies.save_vectors);
+  emit_save_vectors(as, d);
+  as.bind(bodies.load_vectors);
+  emit_load_vectors(as, d);
+
   const asmjit::Label enter = as.newLabel();
   as.bind(enter);
   for (const a::Gp& r : kCalleeSaved) as.push(r);
@@ -59,14 +91,20 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
 
   const asmjit::Label leave_jump = as.newLabel();
   as.bind(leave_jump);
-  spill(as, d);
+  spill(as, d, bodies);
   as.mov(a::eax, static_cast<u32>(Leave::kJump));
   restore_and_return(as);
 
   const asmjit::Label leave_link = as.newLabel();
   as.bind(leave_link);
-  spill(as, d);
+  spill(as, d, bodies);
   as.mov(a::eax, static_cast<u32>(Leave::kLink));
+  restore_and_return(as);
+
+  const asmjit::Label leave_closed = as.newLabel();
+  as.bind(leave_closed);
+  spill(as, d, bodies);
+  as.mov(a::eax, static_cast<u32>(Leave::kClosed));
   restore_and_return(as);
 
   // Called with the return address on the stack, which leaves it misaligned by 8.
@@ -85,7 +123,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
 
   const asmjit::Label call_out = as.newLabel();
   as.bind(call_out);
-  spill(as, d);
+  spill(as, d, bodies);
   as.sub(a::rsp, 8);
   as.mov(a::rsi, kT0);
   call(as, callbacks.run);
@@ -95,7 +133,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   const asmjit::Label slow_access = as.newLabel();
   const asmjit::Label got = as.newLabel();
   as.bind(slow_access);
-  spill(as, d);
+  spill(as, d, bodies);
   as.sub(a::rsp, 8);
   as.mov(a::rsi, kT0);
   as.mov(a::rdx, kT1);
@@ -110,18 +148,37 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.ja(go_to);
   as.bind(got);
   as.mov(kT2, a::rdx);
+  reload_vectors(as, bodies);
   reload(as, d);
   as.ret();
 
   const asmjit::Label code_store = as.newLabel();
   as.bind(code_store);
-  spill(as, d);
+  spill(as, d, bodies);
   as.sub(a::rsp, 8);
   as.mov(a::rsi, kT0);
   as.mov(a::rdx, kT1);
   call(as, callbacks.code_store);
   as.add(a::rsp, 8);
-  return_or_go(as, d, leave_flow, go_to);
+  return_or_go(as, d, leave_flow, go_to, &bodies);
+
+  // RAX: the VectorBits that are needed. Returns whether the instructions may run, with all loaded then.
+  const asmjit::Label load_vectors = as.newLabel();
+  const asmjit::Label closed = as.newLabel();
+  as.bind(load_vectors);
+  spill(as, d, bodies);
+  as.sub(a::rsp, 8);
+  as.mov(a::rsi, kT0);
+  call(as, callbacks.open_vectors);
+  as.test(a::eax, a::eax);
+  as.jz(closed);
+  as.mov(a::ecx, a::eax);
+  as.call(bodies.load_vectors);
+  as.mov(a::eax, 1);
+  as.bind(closed);
+  as.add(a::rsp, 8);
+  reload(as, d);
+  as.ret();
 
   // IRET to the next instruction serializes (SDM vol. 3A §9.3) and, unlike CPUID, is not a VM exit.
   const asmjit::Label serialize = as.newLabel();
@@ -148,6 +205,8 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   context.call_out = at(call_out);
   context.slow_access = at(slow_access);
   context.code_store = at(code_store);
+  context.leave_closed = at(leave_closed);
+  context.load_vectors = at(load_vectors);
   Routines routines;
   // SAFETY: the functions that were just emitted. Clang takes no function pointer from a pointer to const.
   routines.enter = reinterpret_cast<u64 (*)(const u8*)>(const_cast<u8*>(at(enter)));

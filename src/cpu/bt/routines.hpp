@@ -18,6 +18,7 @@ struct Callbacks {
   u64 (*run)(void* owner, const Site* site);  ///< kGoOn, kLeave, or the translated code to go to
   SlowAccess (*access)(void* owner, const Site* site, u64 linear);
   u64 (*code_store)(void* owner, const Site* site, const u8* host);  ///< as run()
+  u64 (*open_vectors)(void* owner, u64 needed);  ///< VectorBits to load; 0: `needed` may not run natively
 };
 inline constexpr u64 kGoOn = 0;   ///< with the next instruction
 inline constexpr u64 kLeave = 1;  ///< with Context::flow

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "cpu/bt/gs_base.hpp"
+#include "cpu/bt/vector_state.hpp"
 
 namespace vellum::bt {
 
@@ -33,6 +35,10 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
                    u64 linear) { return static_cast<Translator*>(owner)->slow_access(*site, linear); },
       .code_store = [](void* owner, const Site* site,
                        const u8* host) { return static_cast<Translator*>(owner)->code_store(*site, host); },
+      .open_vectors =
+          [](void* owner, u64 needed) {
+            return static_cast<Translator*>(owner)->open_needed_vectors(static_cast<u32>(needed));
+          },
   };
   routines_ = emit_routines(cache_, context_, distances_, callbacks);
   routines_end_ = cache_.used();
@@ -52,7 +58,8 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   const std::optional<u32> pending = pending_link_;
   pending_link_.reset();
   const Translation* t = nullptr;
-  if (limit >= unit.count && unit.page != nullptr) t = find(unit, linear);
+  const bool closed = std::exchange(closed_, false);
+  if (!closed && limit >= unit.count && unit.page != nullptr) t = find(unit, linear);
   if (t == nullptr) return interp::Interpreter::run_unit(v_, unit, limit, done);
 
   select_code_contexts(key);
@@ -75,6 +82,10 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
   done += static_cast<u64>(left - context_.left);
   if (why == Leave::kFlow) return context_.flow;
+  if (why == Leave::kClosed) {
+    closed_units_.add();
+    closed_ = true;
+  }
   if (why == Leave::kLink && options_.chain) pending_link_ = context_.link;
   return Flow::kJump;
 }
@@ -150,7 +161,8 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
   }
   asmjit::CodeHolder holder;
   holder.init(asmjit::Environment::host());
-  const UnitSource source{unit, linear, decoded_, v_.hazards.address(), static_cast<u32>(links_.size())};
+  const UnitSource source{unit,    linear, decoded_, v_.hazards.address(), static_cast<u32>(links_.size()),
+                          v_.model};
   Emitter emitter(holder, distances_, source, sites_);
   const u8* code = emitter.emit() ? cache_.append(holder) : nullptr;
   if (code == nullptr) {
@@ -215,13 +227,30 @@ const u8* Translator::go_on(Flow flow) {
   return entry.entry;
 }
 
+// What translated code leaves for later: the x87 instruction pointer (SDM vol. 1 §8.1.8).
+void Translator::catch_up(const Site& site) {
+  if (site.fip_behind) v_.state.xsave.fip() = site.fip;
+}
+
+// Translated code is about to run instructions that need these VectorBits: all that is to be loaded for them.
+// What was loaded before stays so.
+u64 Translator::open_needed_vectors(u32 needed) {
+  const u32 open = open_vectors(v_.state);
+  if ((needed & ~open) != 0) return 0;
+  vector_loads_.add();
+  const u32 wanted = needed | context_.reload;
+  return ((wanted & kVectors) != 0 ? wanted | kVectors : wanted) & open;
+}
+
 u64 Translator::run_site(const Site& site) {
+  catch_up(site);
   called_out_.add();
   called_out_by_[site.mnemonic].add();
   v_.state.rip = site.next_rip;
   v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
   const Flow flow = site.insn.run(v_, site.insn);
   context_.flags = pack_flags(v_.state.rflags);
+  if (context_.reload != 0) context_.reload &= open_vectors(v_.state);
   return finish(site, flow);
 }
 
@@ -236,6 +265,7 @@ SlowAccess Translator::slow_access(const Site& site, u64 linear) {
     return {host, reinterpret_cast<u64>(v_.mmu.tracked(linear))};
   }
   if (faulted) {
+    catch_up(site);
     v_.state.rip = site.next_rip;
     return {nullptr, finish(site, Flow::kFault)};
   }
@@ -245,6 +275,8 @@ SlowAccess Translator::slow_access(const Site& site, u64 linear) {
 u64 Translator::code_store(const Site& site, const u8* host) {
   v_.mmu.wrote_host(host, site.size);
   if (!v_.mmu.code_was_written) return kGoOn;
+  catch_up(site);
+  if (site.sets_fip) v_.state.xsave.fip() = site.next_rip - site.insn.length;
   v_.state.rip = site.after_is_target ? context_.target : site.after_rip;
   return finish(site, Flow::kEndUnit);
 }
@@ -260,6 +292,8 @@ void Translator::stats(std::vector<StatRow>& rows) const {
   rows.push_back({name, "entries", entries_.get(), 0});
   rows.push_back({name, "jumps linked", linked_.get(), 0});
   rows.push_back({name, "slow accesses", slow_accesses_.get(), 0});
+  rows.push_back({name, "vector state loaded", vector_loads_.get(), 0});
+  rows.push_back({name, "units with vector state not open", closed_units_.get(), 0});
   rows.push_back({name, "callouts", called_out_.get(), 0});
   rows.push_back({name, "units gone on to after a callout", continued_.get(), 0});
   constexpr u64 kNoticeable = 1000;

@@ -58,6 +58,8 @@ class Translator final : public Engine, private interp::UnitRunner {
   u64 run_site(const Site& site);
   SlowAccess slow_access(const Site& site, u64 linear);
   u64 code_store(const Site& site, const u8* host);
+  u64 open_needed_vectors(u32 needed);
+  void catch_up(const Site& site);
   u64 finish(const Site& site, interp::Flow flow);
 
   Options options_;
@@ -78,10 +80,11 @@ class Translator final : public Engine, private interp::UnitRunner {
   std::deque<Site> sites_;
   std::vector<Link> links_;
   std::optional<u32> pending_link_;
+  bool closed_ = false;  ///< the next unit begins with vector instructions that its handlers must run
   std::vector<x86::Decoded> decoded_;
 
   Counter translated_units_, translated_instructions_, refused_, flushes_, entries_, linked_, called_out_,
-      slow_accesses_, continued_;
+      slow_accesses_, continued_, vector_loads_, closed_units_;
   std::unique_ptr<Counter[]> called_out_by_;
 };
 

@@ -28,9 +28,10 @@ class LongGuest : public ::testing::Test {
   static constexpr u64 kCode = 0x1000, kPml4 = 0x2000, kPdpt = 0x3000, kPd = 0x4000, kGdt = 0x6000,
                        kIdt = 0x7000, kHandlers = 0x8000, kStack = 0xa000, kData = 0x10000;
 
-  explicit LongGuest(const Options& options = {.cache_bytes = 4 << 20, .threshold = 0})
+  explicit LongGuest(const Options& options = {.cache_bytes = 4 << 20, .threshold = 0},
+                     std::string_view model = "x86-64-v2")
       : ram_(*GuestRam::create(4 << 20)),
-        model_(*x86::CpuModel::create("x86-64-v2")),
+        model_(*x86::CpuModel::create(model)),
         space_{*ram_, mmio_, ports_},
         engine_(0, space_, board_, clock_, model_, hazards_, options) {
     board_.hazards = &hazards_;

@@ -113,6 +113,7 @@ void emit(Assembler& as, const ThunkSpec& spec) {
   if (spec.flags_out != 0) store_flags(as, spec);
   if (spec.whole_x87) {
     as.fxsave64(image);
+    as.mov(a::dword_ptr(kState, static_cast<i32>(kXsave + 28)), 0);  // MXCSR_MASK is no state
     release_x87(as);
   }
   as.ret();
