@@ -56,6 +56,8 @@ class Clock {
   /// The machine's time-stamp counter (each vCPU adds its own TSC_ADJUST).
   virtual u64 tsc() const = 0;
   virtual u64 tsc_hz() const = 0;
+  /// What the host's TSC is ahead of tsc(), if that is all the difference there is, ever.
+  virtual std::optional<u64> host_tsc_lead() const { return std::nullopt; }
   virtual bool is_virtual() const = 0;
   /// The wall clock, seconds since the Unix epoch, for the RTC: fixed start + now under a virtual clock.
   virtual u64 wall_seconds() const = 0;
@@ -84,6 +86,7 @@ class RealClock final : public Clock {
   u64 now_ns() const override;
   u64 tsc() const override;
   u64 tsc_hz() const override { return tsc_hz_; }
+  std::optional<u64> host_tsc_lead() const override { return start_tsc_; }
   bool is_virtual() const override { return false; }
   u64 wall_seconds() const override;
 

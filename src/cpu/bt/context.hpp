@@ -61,7 +61,8 @@ struct alignas(64) Context {
   i64 left = 0;   ///< instructions of the budget not yet begun
   u16 flags = 0;  ///< packed arithmetic flags: the guest's whenever host flags are not
   u32 link = 0;
-  u64 target = 0;  ///< of an indirect call, across its push
+  u64 target = 0;         ///< of an indirect call, or the value to push, across the push
+  u64 host_tsc_lead = 0;  ///< Clock::host_tsc_lead()
   u64 scratch = 0;
   std::array<u64, 2> code_context{};  ///< of the lower and the upper half of the address space
   interp::Flow flow = interp::Flow::kNext;

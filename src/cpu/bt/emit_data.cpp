@@ -36,23 +36,36 @@ i64 signed_immediate(const ZydisDecodedOperand& operand, unsigned bytes) {
 a::Gp Emitter::register_operand(const ZydisDecodedOperand& operand) {
   const unsigned n = number_of(operand.reg.value);
   const unsigned bytes = operand.size / 8;
-  if (kHostOf[n] != kInMemory) return sized(a::gpq(static_cast<u32>(kHostOf[n])), bytes);
+  const bool high = is_high_byte(operand.reg.value);
+  if (kHostOf[n] != kInMemory && !high) return sized(a::gpq(static_cast<u32>(kHostOf[n])), bytes);
   const bool written = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   for (Borrowed& b : borrowed_) {
-    if (b.gpr != n) continue;
+    if (b.gpr != n || b.high != high) continue;
     b.written = b.written || written;
     return sized(b.host, bytes);
   }
   const a::Gp host = scratch_.back();
   scratch_.pop_back();
-  borrowed_.push_back({n, host, written});
-  as_.mov(host, d_.gpr(n));
+  borrowed_.push_back({n, host, high, written});
+  if (high)
+    as_.rorx(host, a::gpq(static_cast<u32>(kHostOf[n])), 8);
+  else
+    as_.mov(host, d_.gpr(n));
   return sized(host, bytes);
 }
 
 void Emitter::store_borrowed() {
-  for (const Borrowed& b : borrowed_)
-    if (b.written) as_.mov(d_.gpr(b.gpr), b.host);
+  for (const Borrowed& b : borrowed_) {
+    if (!b.written) continue;
+    if (b.high) {
+      const a::Gp whole = a::gpq(static_cast<u32>(kHostOf[b.gpr]));
+      as_.rorx(whole, whole, 8);
+      as_.mov(whole.r8(), b.host.r8());
+      as_.rorx(whole, whole, 56);
+    } else {
+      as_.mov(d_.gpr(b.gpr), b.host);
+    }
+  }
   borrowed_.clear();
 }
 
@@ -235,6 +248,47 @@ void Emitter::push() {
   end_access();
 }
 
+// Two accesses, either of which may be left to the handler, which does the whole instruction.
+void Emitter::push_memory() {
+  address_of(insn_->operands[0]);
+  as_.mov(kT1, look_up(8, false));
+  open_ = false;
+  const asmjit::Label skip = slow_.back().skip;
+  const a::Mem value = field(offsetof(Context, target), 8);
+  as_.mov(value, kT1);
+  as_.lea(kT1, a::ptr(kGuestRsp, -8));
+  const a::Mem top = look_up(8, true, true);
+  as_.mov(kT0, value);
+  as_.mov(top, kT0);
+  as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
+  stored();
+  end_access();
+  as_.bind(skip);
+}
+
+// PUSHFQ: VM and RF are pushed as 0.
+void Emitter::push_flags() {
+  const a::Mem value = field(offsetof(Context, target), 8);
+  as_.movzx(kT0.r32(), field(offsetof(Context, flags), 2));
+  as_.mov(kT1.r32(), kT0.r32());
+  as_.shr(kT1.r32(), 8);
+  as_.and_(kT1.r32(), 0xd5);
+  as_.and_(kT0.r32(), 1);
+  as_.shl(kT0.r32(), 11);
+  as_.or_(kT1.r32(), kT0.r32());
+  as_.mov(kT0.r32(), d_.at(offsetof(VcpuState, rflags), 4));
+  as_.and_(kT0.r32(), static_cast<u32>(~(kArithmetic | kVm | kRf)));
+  as_.or_(kT0.r32(), kT1.r32());
+  as_.mov(value, kT0);
+  as_.lea(kT1, a::ptr(kGuestRsp, -8));
+  const a::Mem top = look_up(8, true, true);
+  as_.mov(kT0, value);
+  as_.mov(top, kT0);
+  as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
+  stored();
+  end_access();
+}
+
 void Emitter::pop() {
   const unsigned n = number_of(insn_->operands[0].reg.value);
   as_.mov(kT1, kGuestRsp);
@@ -245,7 +299,7 @@ void Emitter::pop() {
     as_.mov(kT1, top);
     as_.mov(d_.gpr(n), kT1);
   }
-  as_.lea(kGuestRsp, a::ptr(kGuestRsp, 8));
+  if (n != x86::kRsp) as_.lea(kGuestRsp, a::ptr(kGuestRsp, 8));  // POP RSP: what was popped stays
   end_access();
 }
 

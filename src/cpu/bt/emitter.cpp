@@ -12,7 +12,8 @@ Emitter::Emitter(asmjit::CodeHolder& holder, const Distances& distances, const U
 
 bool Emitter::emit() {
   for (unsigned n = 0; n < source_.unit.count; ++n)
-    forms_.push_back(form_of(source_.decoded[n], source_.unit.insns[n], source_.model));
+    forms_.push_back(
+        form_of(source_.decoded[n], source_.unit.insns[n], source_.model, n + 1 == source_.unit.count));
   find_live_flags();
   entered_ = as_.newLabel();
   at_start_ = as_.newLabel();
@@ -126,6 +127,24 @@ void Emitter::instruction() {
       break;
     case Scheme::kStatusToAx:
       status_to_ax();
+      break;
+    case Scheme::kPushMemory:
+      push_memory();
+      break;
+    case Scheme::kPushFlags:
+      push_flags();
+      break;
+    case Scheme::kDivide:
+      divide();
+      break;
+    case Scheme::kBitInMemory:
+      bit_in_memory();
+      break;
+    case Scheme::kExchangePairs:
+      exchange_pairs();
+      break;
+    case Scheme::kSystem:
+      system();
       break;
     case Scheme::kJump:
       jump();

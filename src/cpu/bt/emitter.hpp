@@ -32,6 +32,7 @@ struct UnitSource {
   u64 linear;
   const std::vector<x86::Decoded>& decoded;  ///< as many as the unit has instructions
   const void* hazards;                       ///< the word that must be 0
+  bool host_tsc;                             ///< Context::host_tsc_lead holds
   u32 first_link;                            ///< what the unit's LinkSpots are numbered from
   const x86::CpuModel& model;
 };
@@ -84,6 +85,22 @@ class Emitter {
   void push();
   void pop();
   void leave();
+  void push_memory();
+  void push_flags();
+
+  // emit_integer.cpp
+  void divide();
+  void bit_in_memory();
+  void exchange_pairs();
+
+  // emit_system.cpp
+  void system();
+  void require_ring0(const asmjit::Label& otherwise);
+  void call_out_at(const asmjit::Label& from, const asmjit::Label& resume);
+  void interrupt_flag(bool enable);
+  void swap_gs();
+  void read_tsc(bool with_aux);
+  void read_control_register();
 
   // emit_vector.cpp
   void check_vectors();
@@ -141,6 +158,7 @@ class Emitter {
   struct Borrowed {
     unsigned gpr;
     a::Gp host;
+    bool high;  ///< the second byte
     bool written;
   };
   std::vector<Borrowed> borrowed_;

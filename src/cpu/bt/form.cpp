@@ -45,6 +45,9 @@ constexpr Row kRows[] = {
     // The host keeps CF; to read it makes the host's flags whole again.
     ROW(INC, Inc, kCf, kMost, 0),
     ROW(DEC, Dec, kCf, kMost, 0),
+    ROW(CLC, Clc, 0, kCf, 0),
+    ROW(STC, Stc, 0, kCf, 0),
+    ROW(CMC, Cmc, kCf, kCf, 0),
     ROW(IMUL, Imul, 0, kCarryOverflow, kArithmetic & ~kCarryOverflow),
     ROW(BT, Bt, 0, kCf, kMost),
     ROW(BTS, Bts, 0, kCf, kMost),
@@ -92,11 +95,16 @@ constexpr u64 condition_flags(unsigned cc) {
   return kFlags[(cc & 15) >> 1];
 }
 
+// The high bytes need RORX.
+bool has_rorx() {
+  static const bool has = asmjit::CpuInfo::host().features().x86().hasBMI2();
+  return has;
+}
+
 bool plain_register(ZydisRegister r) {
   switch (ZydisRegisterGetClass(r)) {
     case ZYDIS_REGCLASS_GPR8:
-      return r != ZYDIS_REGISTER_AH && r != ZYDIS_REGISTER_BH && r != ZYDIS_REGISTER_CH &&
-             r != ZYDIS_REGISTER_DH;
+      return !is_high_byte(r) || has_rorx();
     case ZYDIS_REGCLASS_GPR16:
     case ZYDIS_REGCLASS_GPR32:
     case ZYDIS_REGCLASS_GPR64:
@@ -106,7 +114,9 @@ bool plain_register(ZydisRegister r) {
   }
 }
 
-bool in_memory(ZydisRegister r) {
+// Has no host register of its own: in memory, or the second byte of one.
+bool needs_scratch(ZydisRegister r) {
+  if (is_high_byte(r)) return true;
   const int id = ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r));
   return kHostOf[static_cast<unsigned>(id)] == kInMemory;
 }
@@ -163,8 +173,9 @@ Form multiply(const x86::Decoded& d) {
 
 Form bit_test(const x86::Decoded& d, const Row& row) {
   // A register's bit offset reaches beyond the memory operand.
-  if (is_memory(d, 0) && !is_immediate(d, 1)) return {};
   Form form = generic(d, row);
+  if (form.scheme == Scheme::kGeneric && is_memory(d, 0) && !is_immediate(d, 1))
+    form.scheme = d.operands[0].size == 16 ? Scheme::kCallOut : Scheme::kBitInMemory;
   form.byte_immediate = true;
   return form;
 }
@@ -174,9 +185,11 @@ Form stack(const x86::Decoded& d, Scheme scheme) {
   Form form{.scheme = scheme, .memory_written = scheme == Scheme::kPush};
   if (scheme == Scheme::kLeave) return form;
   if (is_immediate(d, 0)) return form;
-  if (!is_register(d, 0) || !plain_register(d.operands[0].reg.value)) return {};
-  // POP RSP, and PUSH RSP, which pushes the old value: rare.
-  return d.operands[0].reg.value == ZYDIS_REGISTER_RSP ? Form{} : form;
+  if (scheme == Scheme::kPush && is_memory(d, 0) && d.info.address_width != 16) {
+    form.scheme = Scheme::kPushMemory;
+    return form;
+  }
+  return is_register(d, 0) && plain_register(d.operands[0].reg.value) ? form : Form{};
 }
 
 Form branch(const x86::Decoded& d, Scheme direct, Scheme indirect) {
@@ -184,6 +197,14 @@ Form branch(const x86::Decoded& d, Scheme direct, Scheme indirect) {
   if (is_immediate(d, 0)) return {.scheme = direct, .observable = direct == Scheme::kCall};
   Form form{.scheme = indirect};
   if (!plain_operands(d, form) || d.operands[0].size != 64) return {};
+  form.observable = true;
+  return form;
+}
+
+// The quotient of 8 and 16 bits is rare.
+Form divide(const x86::Decoded& d) {
+  Form form{.scheme = Scheme::kDivide};
+  if (d.info.operand_width < 32 || !plain_operands(d, form)) return {};
   form.observable = true;
   return form;
 }
@@ -196,7 +217,7 @@ bool plain_operands(const x86::Decoded& d, Form& form) {
     const ZydisDecodedOperand& o = d.operands[n];
     if (o.type == ZYDIS_OPERAND_TYPE_REGISTER) {
       if (!plain_register(o.reg.value)) return false;
-      scratch_needed += in_memory(o.reg.value) ? 1 : 0;
+      scratch_needed += needs_scratch(o.reg.value) ? 1 : 0;
     } else if (o.type == ZYDIS_OPERAND_TYPE_MEMORY) {
       if (form.memory >= 0 || d.info.address_width == 16) return false;
       form.memory = static_cast<int>(n);
@@ -210,8 +231,13 @@ bool plain_operands(const x86::Decoded& d, Form& form) {
   return scratch_needed <= scratch;
 }
 
-Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuModel& model) {
+bool is_high_byte(ZydisRegister r) {
+  return r >= ZYDIS_REGISTER_AH && r <= ZYDIS_REGISTER_BH;
+}
+
+Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuModel& model, bool last) {
   if (insn.run == interp::undefined_opcode) return {};
+  if (const std::optional<Form> form = system_form(d, last)) return *form;
   switch (d.info.mnemonic) {
     case ZYDIS_MNEMONIC_NOP:
     case ZYDIS_MNEMONIC_ENDBR64:
@@ -241,10 +267,17 @@ Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuMode
       return d.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? Form{} : Form{.scheme = Scheme::kReturn};
     case ZYDIS_MNEMONIC_MUL:
       return multiply(d);
+    case ZYDIS_MNEMONIC_DIV:
+    case ZYDIS_MNEMONIC_IDIV:
+      return divide(d);
+    case ZYDIS_MNEMONIC_CMPXCHG16B: {
+      Form form{.scheme = Scheme::kExchangePairs, .writes = kZf};
+      return plain_operands(d, form) ? form : Form{};
+    }
     case ZYDIS_MNEMONIC_CMPXCHG: {
       Form form{.scheme = Scheme::kExchangeCompare, .writes = kArithmetic};
       // RAX is taken, so the register operand must have a host register.
-      if (!plain_operands(d, form) || !is_memory(d, 0) || in_memory(d.operands[1].reg.value)) return {};
+      if (!plain_operands(d, form) || !is_memory(d, 0) || needs_scratch(d.operands[1].reg.value)) return {};
       return form;
     }
     default:

@@ -1,6 +1,8 @@
 // How the translator treats one instruction: which of its few schemes, and what it does to flags.
 #pragma once
 
+#include <optional>
+
 #include "cpu/bt/layout.hpp"
 #include "cpu/interp/unit.hpp"
 #include "x86/decode.hpp"
@@ -22,6 +24,12 @@ enum class Scheme : u8 {
   kVector,       ///< MMX, SSE, AVX, x87: the same instruction on the host's registers
   kLoadControl,  ///< FLDCW
   kStatusToAx,   ///< FNSTSW AX
+  kPushMemory,
+  kPushFlags,
+  kDivide,         ///< DIV, IDIV
+  kBitInMemory,    ///< BT, BTS, BTR, BTC with a register's bit offset
+  kExchangePairs,  ///< CMPXCHG16B
+  kSystem,         ///< privileged ones with a short way: CLI STI SWAPGS RDTSC RDTSCP, MOV from CR, fences …
   kJump,
   kJumpIf,
   kCall,
@@ -46,7 +54,13 @@ struct Form {
   bool observable = true;       ///< may fault, store or call out: flags must be exact before it
 };
 
-Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuModel& model);
+/// Those of form_system.cpp; nullopt: not its business.
+std::optional<Form> system_form(const x86::Decoded& d, bool last);
+/// AH, BH, CH or DH.
+bool is_high_byte(ZydisRegister r);
+
+/// `last`: of its unit.
+Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuModel& model, bool last);
 
 /// Whether visible operands are general registers, immediates and at most one memory operand, and scratch
 /// registers suffice for those registers that are in memory. Sets form's memory fields.

@@ -28,6 +28,7 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
       cache_(options.cache_bytes),
       called_out_by_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {
   context_.owner = this;
+  context_.host_tsc_lead = clock.host_tsc_lead().value_or(0);
   distances_.state = block_.state_distance();
   const Callbacks callbacks{
       .run = [](void* owner, const Site* site) { return static_cast<Translator*>(owner)->run_site(*site); },
@@ -161,8 +162,13 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
   }
   asmjit::CodeHolder holder;
   holder.init(asmjit::Environment::host());
-  const UnitSource source{unit,    linear, decoded_, v_.hazards.address(), static_cast<u32>(links_.size()),
-                          v_.model};
+  const UnitSource source{.unit = unit,
+                          .linear = linear,
+                          .decoded = decoded_,
+                          .hazards = v_.hazards.address(),
+                          .host_tsc = v_.clock.host_tsc_lead().has_value(),
+                          .first_link = static_cast<u32>(links_.size()),
+                          .model = v_.model};
   Emitter emitter(holder, distances_, source, sites_);
   const u8* code = emitter.emit() ? cache_.append(holder) : nullptr;
   if (code == nullptr) {

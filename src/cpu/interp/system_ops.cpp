@@ -204,10 +204,6 @@ Flow access_flag_op(Vcpu& v, const Insn& i) {
   return Flow::kNext;
 }
 
-Flow undefined_op(Vcpu& v, const Insn& i) {
-  return undefined_opcode(v, i);
-}
-
 }  // namespace
 
 Flow undefined_opcode(Vcpu& v, const Insn&) {
@@ -322,7 +318,7 @@ void access_flag(const Binding& b, Insn& out) {
   out.run = &access_flag_op;
 }
 void undefined(const Binding&, Insn& out) {
-  out.run = &undefined_op;
+  out.run = &undefined_opcode;
 }
 
 }  // namespace bind
