@@ -1,7 +1,7 @@
 // All time that a guest sees comes from one Clock per machine.
 //
 //   RealClock     host monotonic time; the guest's TSC runs at the host's TSC rate
-//   VirtualClock  advanced by retired instructions only: deterministic
+//   VirtualClock  advanced by what the vCPUs execute only: deterministic
 //
 // Timers belong to the clock. Who drives them: under a real clock the I/O thread waits for next_deadline()
 // and calls run_expired(); under a virtual clock the one thread that runs the vCPUs does both between
@@ -96,8 +96,8 @@ class RealClock final : public Clock {
   u64 tsc_hz_;
 };
 
-/// One retired instruction is one nanosecond and one TSC tick: a 1 GHz machine that retires one instruction a
-/// cycle.
+/// One step (an instruction retired, or an event delivered in place of one) is one nanosecond and one TSC
+/// tick: a 1 GHz machine that takes one a cycle.
 class VirtualClock final : public Clock {
  public:
   static constexpr u64 kHz = 1'000'000'000;
@@ -110,8 +110,8 @@ class VirtualClock final : public Clock {
   bool is_virtual() const override { return true; }
   u64 wall_seconds() const override { return wall_start_seconds_ + now_ns() / kHz; }
 
-  /// Moves time forward by `instructions` retired instructions. Called by the thread that runs the vCPUs.
-  void retire(u64 instructions) { now_ns_.fetch_add(instructions, std::memory_order_relaxed); }
+  /// Moves time forward by `steps`. Called by the thread that runs the vCPUs.
+  void retire(u64 steps) { now_ns_.fetch_add(steps, std::memory_order_relaxed); }
   /// Moves time forward to `ns` when that is ahead: all vCPUs are halted.
   void skip_to(u64 ns) {
     if (ns > now_ns()) now_ns_.store(ns, std::memory_order_relaxed);

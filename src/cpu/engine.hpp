@@ -8,9 +8,12 @@
 
 namespace vellum {
 
-/// The most guest instructions that run() may retire. A REP string instruction counts as one.
+/// The most steps that run() may take. A step is an instruction retired (a REP string instruction counts as
+/// one) or an event delivered in place of one: a fault, an interrupt, NMI, INIT or SIPI. So a guest whose
+/// handlers fault at their first instruction, which retires nothing for ever, spends its budget too. A debug
+/// trap belongs to the instruction before it.
 struct Budget {
-  u64 instructions = ~u64{0};
+  u64 steps = ~u64{0};
 };
 
 /// Register groups for pull() and push(): an engine moves only what is asked for.
@@ -45,6 +48,9 @@ class Engine : public StatSource {
 
   /// Guest instructions retired since creation. Exact between run() calls.
   virtual u64 retired() const = 0;
+  /// Steps taken since creation, as Budget counts them: what the virtual clock goes by. Exact between run()
+  /// calls, and the same on every engine.
+  virtual u64 steps() const = 0;
 };
 
 }  // namespace vellum

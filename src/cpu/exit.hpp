@@ -20,7 +20,7 @@ struct Shutdown {
 };
 /// Hazards::kStop was set.
 struct Interrupted {};
-/// The budget is spent, exactly.
+/// All steps of the budget are taken, no more.
 struct BudgetSpent {};
 struct PortIo {
   u16 port;

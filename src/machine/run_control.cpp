@@ -33,6 +33,16 @@ bool RunControl::check_in(std::span<Hazards* const> own) {
   return !outcome_;
 }
 
+void RunControl::leave() {
+  std::scoped_lock lock(mutex_);
+  if (++left_ == threads_) ended_.notify();
+}
+
+bool RunControl::all_left() const {
+  std::scoped_lock lock(mutex_);
+  return left_ == threads_;
+}
+
 void RunControl::pause() {
   std::unique_lock lock(mutex_);
   paused_ = true;

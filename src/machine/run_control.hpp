@@ -18,7 +18,8 @@ namespace vellum {
 
 class RunControl {
  public:
-  /// `ended` is notified when an outcome is requested; both outlive this.
+  /// `ended` is notified when an outcome is requested, and again when all threads have left; both outlive
+  /// this.
   RunControl(std::vector<Hazards*> vcpus, unsigned threads, const EventFd& ended)
       : vcpus_(std::move(vcpus)), threads_(threads), ended_(ended) {}
 
@@ -29,6 +30,11 @@ class RunControl {
   /// For a thread that runs vCPUs, when one of them was interrupted: clears the stop hazard of `own`, waits
   /// while paused, and returns whether to go on.
   bool check_in(std::span<Hazards* const> own);
+
+  /// For such a thread, as the last thing that it does.
+  void leave();
+  /// Whether all have left. `ended` is notified when the last one does.
+  bool all_left() const;
 
   /// Returns when all threads are parked in check_in() (or the run has ended). The thread that owns the
   /// machine.
@@ -47,6 +53,7 @@ class RunControl {
   std::optional<Outcome> outcome_;
   bool paused_ = false;
   unsigned parked_ = 0;
+  unsigned left_ = 0;
 };
 
 }  // namespace vellum

@@ -23,7 +23,10 @@ void nap() {
 
 void ThreadedRunner::start() {
   for (const auto& slot : slots_) {
-    threads_.emplace_back([this, &slot = *slot] { run_vcpu(slot); });
+    threads_.emplace_back([this, &slot = *slot] {
+      run_vcpu(slot);
+      control_.leave();
+    });
     ::pthread_setname_np(threads_.back().native_handle(), fmt::format("vcpu{}", slot->index).c_str());
   }
 }
@@ -36,7 +39,7 @@ void ThreadedRunner::join() {
 void ThreadedRunner::run_vcpu(VcpuSlot& slot) {
   Hazards* const own[] = {&slot.hazards};
   for (;;) {
-    const u64 retired_before = slot.engine->retired();
+    const u64 steps_before = slot.engine->steps();
     const Exit exit = slot.run(Budget{});
 
     if (auto outcome = outcome_of(slot, exit)) control_.request(std::move(*outcome));
@@ -44,8 +47,8 @@ void ThreadedRunner::run_vcpu(VcpuSlot& slot) {
     if (!std::holds_alternative<exit::Halted>(exit)) continue;
 
     // A hazard that came between the engine's last look and now: run again. If even so it halts at once
-    // without retiring anything, what is pending can't wake it: don't spin.
-    if (slot.hazards.load() != 0 && slot.engine->retired() == retired_before) nap();
+    // without a step, what is pending can't wake it: don't spin.
+    if (slot.hazards.load() != 0 && slot.engine->steps() == steps_before) nap();
     sleep_halted(slot);
   }
 }

@@ -1,10 +1,9 @@
 // One side of a lockstep comparison: a board with its kernel, run instruction-exactly on the calling thread
 // under the virtual clock.
 //
-// A position counts instructions: the sum over rounds of the most that any vCPU retired (with one vCPU: its
-// retired instructions). Rounds are those of LockstepRunner (vcpu_runner.hpp); stopping in the middle of one
-// changes nothing in what the guest sees, so that the way to a position does not depend on the stops before
-// it.
+// A position counts steps of rounds, those in which the virtual clock always runs vCPUs (virtual_rounds.hpp).
+// Stopping in the middle of one changes nothing in what the guest sees, so that the way to a position does
+// not depend on the stops before it.
 #pragma once
 
 #include <memory>
@@ -13,6 +12,7 @@
 #include "devices/legacy/machine_control.hpp"
 #include "machine/board.hpp"
 #include "machine/outcome.hpp"
+#include "machine/virtual_rounds.hpp"
 
 namespace vellum {
 
@@ -23,8 +23,8 @@ class Twin {
   static Result<std::unique_ptr<Twin>> create(const MachineConfig& config);
   ~Twin();
 
-  /// Instructions retired so far, by the vCPU whose turn it is or that ran furthest in this round.
-  u64 position() const { return position_; }
+  /// Steps so far (VirtualRounds::position()).
+  u64 position() const { return rounds_->position(); }
   /// Runs until position() is `target` or the guest has ended.
   void run_to(u64 target);
   /// How the guest ended, if it has.
@@ -32,7 +32,7 @@ class Twin {
 
   Board& board() { return *board_; }
   /// The vCPU that runs next.
-  unsigned turn() const { return turn_; }
+  unsigned turn() const { return rounds_->turn(); }
   /// What the guest's serial port has sent.
   const std::string& output() const { return output_; }
 
@@ -40,21 +40,13 @@ class Twin {
   class Control;
   class Sink;
   Twin();
-  void begin_round();
-  void end_round();
 
   std::unique_ptr<Control> control_;
   std::unique_ptr<Sink> sink_;
   std::unique_ptr<Board> board_;
+  std::optional<VirtualRounds> rounds_;  // runs board_'s vCPUs
   std::optional<Outcome> outcome_;
   std::string output_;
-
-  u64 position_ = 0;
-  // The round that runs: whose turn, what each may retire, what this vCPU and the furthest have.
-  unsigned turn_ = 0;
-  bool in_round_ = false;
-  bool anything_ran_ = false;
-  u64 budget_ = 0, done_ = 0, furthest_ = 0;
 };
 
 }  // namespace vellum

@@ -7,9 +7,9 @@
 #include <thread>
 #include <vector>
 
-#include "base/clock.hpp"
 #include "machine/run_control.hpp"
 #include "machine/vcpu_slot.hpp"
+#include "machine/virtual_rounds.hpp"
 
 namespace vellum {
 
@@ -43,19 +43,10 @@ class ThreadedRunner final : public VcpuRunner {
   std::vector<std::thread> threads_;
 };
 
-/// Under a virtual clock: one thread runs all vCPUs in rounds, in the order of their index, and drives the
-/// timers.
-///
-/// In a round each vCPU may retire the same number of instructions, up to the quantum or the next timer's
-/// deadline. Then time moves on by the most that any of them retired, as if they had run side by side.
-/// Nothing in this depends on the host's speed, so two runs of one guest without outside input are the same,
-/// instruction by instruction. When all are halted, time skips to the next deadline.
+/// Under a virtual clock: one thread runs all vCPUs in rounds (virtual_rounds.hpp) and drives the timers.
+/// When all are halted, time skips to the next deadline.
 class LockstepRunner final : public VcpuRunner {
  public:
-  /// 10 us of guest time: how late a timer may fire that was armed within a round, and the grain of time
-  /// between vCPUs.
-  static constexpr u64 kQuantum = 10'000;
-
   /// `input_possible`: whether the outside world may still wake a machine with no timer armed.
   LockstepRunner(std::span<const std::unique_ptr<VcpuSlot>> slots, RunControl& control, VirtualClock& clock,
                  std::function<bool()> input_possible);
@@ -65,18 +56,13 @@ class LockstepRunner final : public VcpuRunner {
 
  private:
   void run();
-  struct Round {
-    u64 most_retired = 0;
-    bool all_halted = true;
-    bool ended = false;
-  };
-  Round run_round(u64 budget);
-  /// All are halted. Returns whether to go on.
-  bool idle();
+  /// All are halted. Returns whether to go on, as stuck() does.
+  bool wake();
+  bool stuck(std::string why);
 
   std::span<const std::unique_ptr<VcpuSlot>> slots_;
   RunControl& control_;
-  VirtualClock& clock_;
+  VirtualRounds rounds_;
   std::function<bool()> input_possible_;
   std::vector<Hazards*> hazards_;
   std::thread thread_;

@@ -26,6 +26,7 @@ class Translator final : public Engine, private interp::UnitRunner {
   void push(StateMask groups, const VcpuState& from) override { interp_.push(groups, from); }
   void invalidate(GuestPhysRange range) override { interp_.invalidate(range); }
   u64 retired() const override { return interp_.retired(); }
+  u64 steps() const override { return interp_.steps(); }
   void stats(std::vector<StatRow>& rows) const override;
 
   Vcpu& vcpu() { return interp_.vcpu(); }

@@ -58,7 +58,7 @@ bool Interpreter::must_step() {
   return false;
 }
 
-std::optional<Exit> Interpreter::take_hazards() {
+std::optional<Exit> Interpreter::take_hazards(u64& left) {
   const u32 pending = v_.hazards.load();
   if ((pending & Hazards::kStop) != 0) return exit::Interrupted{};
   if ((pending & Hazards::kTlbFlush) != 0) {
@@ -67,16 +67,23 @@ std::optional<Exit> Interpreter::take_hazards() {
   }
   // By far the most frequent: an interrupt waits for IF.
   if (pending == Hazards::kInterrupt && (v_.state.rflags & x86::rflags::kIf) == 0) return std::nullopt;
-  if (event_deliverable(v_)) {
+  if (left != 0 && event_deliverable(v_)) {
     interrupts_.add();
+    delivered_.add();
+    --left;
     if (auto reason = deliver_pending(v_)) return exit::Shutdown{std::move(*reason)};
     refresh_mode();
   }
   return std::nullopt;
 }
 
-std::optional<Exit> Interpreter::deliver(const x86::Exception& e) {
+std::optional<Exit> Interpreter::deliver(const x86::Exception& e, u64& left) {
   exceptions_[e.vector & 31].add();
+  // A trap's instruction has retired and was counted.
+  if (e.kind != x86::EventKind::kTrap) {
+    delivered_.add();
+    --left;
+  }
   auto reason = deliver_event(v_, e);
   refresh_mode();
   if (reason) return exit::Shutdown{std::move(*reason)};
@@ -104,18 +111,18 @@ Flow Interpreter::run_unit(Vcpu& v, const Unit& unit, u64 limit, u64& done) {
 
 // Outside 64-bit mode no instruction byte may lie beyond CS's limit. A unit that would reach there runs only
 // as far as it may; #GP(0) if not even its first instruction does. (RIP is within 32 bits there.)
-std::optional<Exit> Interpreter::code_limit_fault(const Unit& unit, u64& limit) {
+std::optional<Exit> Interpreter::code_limit_fault(const Unit& unit, u64& limit, u64& left) {
   const u64 last_valid = v_.state.segment(x86::Seg::kCs).limit;
   u64 end = v_.state.rip;
   u64 allowed = 0;
   while (allowed < unit.count && end + unit.insns[allowed].length - 1 <= last_valid)
     end += unit.insns[allowed++].length;
   limit = std::min(limit, allowed);
-  if (allowed == 0) return deliver({.vector = x86::kGp, .has_error_code = true});
+  if (allowed == 0) return deliver({.vector = x86::kGp, .has_error_code = true}, left);
   return std::nullopt;
 }
 
-std::optional<Exit> Interpreter::step(const Unit& unit, u64& done) {
+std::optional<Exit> Interpreter::step(const Unit& unit, u64& done, u64& left) {
   VcpuState& s = v_.state;
   stepped_.add();
   const bool shadowed_ss = s.shadow_mov_ss;
@@ -123,7 +130,7 @@ std::optional<Exit> Interpreter::step(const Unit& unit, u64& done) {
   // off.
   if ((s.rflags & x86::rflags::kRf) == 0 && !shadowed_ss) {
     if (const u32 hits = instruction_breakpoints(s, code_base_ + s.rip); hits != 0)
-      return deliver({.vector = x86::kDb, .kind = x86::EventKind::kFault, .address = hits});
+      return deliver({.vector = x86::kDb, .kind = x86::EventKind::kFault, .address = hits}, left);
   }
   const bool trap = (s.rflags & x86::rflags::kTf) != 0;
   s.shadow_sti = false;
@@ -136,7 +143,7 @@ std::optional<Exit> Interpreter::step(const Unit& unit, u64& done) {
   const Flow flow = run_unit(v_, unit, 1, done);
   if (flow == Flow::kFault) {
     s.rflags |= rf_before;
-    return deliver(v_.fault);
+    return deliver(v_.fault, left);
   }
   if (flow == Flow::kEndUnit) refresh_mode();
   if (flow == Flow::kRepeat && !trap) s.rflags |= x86::rflags::kRf;
@@ -148,17 +155,17 @@ std::optional<Exit> Interpreter::step(const Unit& unit, u64& done) {
   if (s.shadow_mov_ss) dr6_bits = 0;
   if (dr6_bits != 0) {
     s.activity = Activity::kRunning;
-    return deliver({.vector = x86::kDb, .kind = x86::EventKind::kTrap, .address = dr6_bits});
+    return deliver({.vector = x86::kDb, .kind = x86::EventKind::kTrap, .address = dr6_bits}, left);
   }
   return std::nullopt;
 }
 
 Exit Interpreter::run(Budget budget) {
-  u64 left = budget.instructions;
+  u64 left = budget.steps;
   refresh_mode();
   for (;;) {
     if (v_.hazards.load() != 0) [[unlikely]] {
-      if (auto e = take_hazards()) return std::move(*e);
+      if (auto e = take_hazards(left)) return std::move(*e);
     }
     if (v_.state.activity != Activity::kRunning) [[unlikely]] {
       // Whatever an activity state waits for comes as a hazard, which take_hazards() has looked at.
@@ -171,7 +178,7 @@ Exit Interpreter::run(Budget budget) {
     const u64 linear = mode_64_ ? sum : static_cast<u32>(sum);
     const Unit* unit = units_.find(linear, mode_, key_);
     if (unit == nullptr) [[unlikely]] {
-      if (auto e = deliver(v_.fault)) return std::move(*e);
+      if (auto e = deliver(v_.fault, left)) return std::move(*e);
       continue;
     }
     u64 limit = left;
@@ -179,14 +186,14 @@ Exit Interpreter::run(Budget budget) {
     if (!mode_64_) [[unlikely]] {
       const u64 last = v_.state.rip + unit->bytes - 1;
       if (last > v_.state.segment(x86::Seg::kCs).limit) {
-        if (auto e = code_limit_fault(*unit, limit)) return std::move(*e);
+        if (auto e = code_limit_fault(*unit, limit, left)) return std::move(*e);
         if (limit == 0) continue;
       }
     }
     v_.mmu.code_was_written = false;
     std::optional<Exit> e;
     if (must_step()) [[unlikely]] {
-      e = step(*unit, done);
+      e = step(*unit, done, left);
     } else {
       const Flow flow = runner_ != nullptr && mode_64_ ? runner_->run(*unit, key_, limit, done)
                                                        : run_unit(v_, *unit, limit, done);
@@ -197,7 +204,7 @@ Exit Interpreter::run(Budget budget) {
       else if (flow == Flow::kRepeat)
         v_.state.rflags |= x86::rflags::kRf;
       else if (flow == Flow::kFault) [[unlikely]]
-        e = deliver(v_.fault);
+        e = deliver(v_.fault, left);
     }
     left -= done;
     retired_.add(done);

@@ -32,6 +32,7 @@ class Interpreter final : public Engine {
   void push(StateMask groups, const VcpuState& from) override;
   void invalidate(GuestPhysRange range) override;
   u64 retired() const override { return retired_.get(); }
+  u64 steps() const override { return retired_.get() + delivered_.get(); }
   void stats(std::vector<StatRow>& rows) const override;
 
   /// The context, for monitors and tests. Only while run() is not running.
@@ -56,11 +57,12 @@ class Interpreter final : public Engine {
   bool must_step();
 
  private:
-  std::optional<Exit> take_hazards();
-  std::optional<Exit> deliver(const x86::Exception& e);
+  /// `left`: steps that may still be taken; no event is delivered with none left.
+  std::optional<Exit> take_hazards(u64& left);
+  std::optional<Exit> deliver(const x86::Exception& e, u64& left);
   /// Runs one instruction with everything that single-stepping and breakpoints ask for.
-  std::optional<Exit> step(const Unit& unit, u64& done);
-  std::optional<Exit> code_limit_fault(const Unit& unit, u64& limit);
+  std::optional<Exit> step(const Unit& unit, u64& done, u64& left);
+  std::optional<Exit> code_limit_fault(const Unit& unit, u64& limit, u64& left);
 
   Vcpu v_;
   UnitCache units_;
@@ -70,7 +72,9 @@ class Interpreter final : public Engine {
   bool mode_64_ = false;
   u64 code_base_ = 0;
 
-  Counter retired_, units_run_, stepped_, halts_, interrupts_;
+  Counter retired_;
+  Counter delivered_;  ///< events that were a step of their own
+  Counter units_run_, stepped_, halts_, interrupts_;
   std::array<Counter, 32> exceptions_;
 };
 

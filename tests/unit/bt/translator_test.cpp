@@ -11,6 +11,18 @@ namespace {
 
 using Bt = LongGuest;
 
+TEST_F(Bt, EndlessFaultsSpendTheBudget) {
+  code({0x90, 0x0f, 0x0b});           // NOP; UD2
+  code({0x0f, 0x0b}, kHandlers + 6);  // and its handler
+  state_.gpr[x86::kRsp] = kData + 0x10000;
+  const u64 steps = engine_.steps();
+  EXPECT_TRUE(std::holds_alternative<exit::BudgetSpent>(run(500)));
+  EXPECT_EQ(ran_, 1u);
+  EXPECT_EQ(engine_.steps() - steps, 500u);
+  EXPECT_EQ(state_.gpr[x86::kRsp], kData + 0x10000 - 40 - 498 * 48)
+      << "each delivery pushes a frame, aligned";
+}
+
 TEST_F(Bt, BudgetIsExactInALinkedLoop) {
   code({0x48, 0xff, 0xc0, 0xeb, 0xfb});  // loop: INC RAX; JMP loop
   for (const u64 n : {1, 2, 3, 100, 101, 4999}) {

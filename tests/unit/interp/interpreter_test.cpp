@@ -20,6 +20,40 @@ TEST_F(Interp, BudgetIsExactInTheMiddleOfAUnit) {
   }
 }
 
+// A handler that faults at its first instruction retires nothing, for ever.
+TEST_F(Interp, EndlessFaultsSpendTheBudget) {
+  code({0x0f, 0x0b});                 // UD2
+  code({0x0f, 0x0b}, kHandlers + 6);  // and its handler
+  state_.gpr[x86::kRsp] = kData + 0x10000;
+  const u64 steps = engine_.steps();
+  EXPECT_TRUE(std::holds_alternative<exit::BudgetSpent>(run(500)));
+  EXPECT_EQ(ran_, 0u);
+  EXPECT_EQ(engine_.steps() - steps, 500u);
+  EXPECT_EQ(state_.gpr[x86::kRsp], kData + 0x10000 - 500 * 12) << "each delivery pushes a frame";
+}
+
+TEST_F(Interp, AnEventThatTheBudgetHasNoStepForWaits) {
+  code({0x40, 0xeb, 0xfd});  // INC EAX; JMP to it
+  state_.rflags |= x86::rflags::kIf;
+  EXPECT_TRUE(std::holds_alternative<exit::BudgetSpent>(run(1)));
+  board_.vector = 0x43;
+  hazards_.set(Hazards::kInterrupt);
+  resume(0);
+  EXPECT_EQ(state_.rip, kCode + 1);
+  resume(1);
+  EXPECT_EQ(state_.rip, kHandlers + 0x43) << "the delivery is a step";
+  EXPECT_EQ(ran_, 0u);
+}
+
+TEST_F(Interp, ADebugTrapBelongsToItsInstruction) {
+  code({0x40, 0x40});
+  state_.rflags |= x86::rflags::kTf;
+  const u64 steps = engine_.steps();
+  run(1);
+  EXPECT_EQ(state_.rip, kHandlers + x86::kDb);
+  EXPECT_EQ(engine_.steps() - steps, 1u);
+}
+
 TEST_F(Interp, HaltIsAnExitAndStaysOne) {
   code({0xf4});
   EXPECT_TRUE(std::holds_alternative<exit::Halted>(run()));

@@ -20,15 +20,16 @@ class FakeEngine final : public Engine {
   }
   void push(StateMask, const VcpuState& from) override { rflags = from.rflags; }
   void invalidate(GuestPhysRange) override {}
-  u64 retired() const override { return retired_count; }
+  u64 retired() const override { return step_count; }
+  u64 steps() const override { return step_count; }
   void stats(std::vector<StatRow>&) const override {}
 
   Exit spend(Budget budget) {
-    retired_count += budget.instructions;
+    step_count += budget.steps;
     return exit::BudgetSpent{};
   }
 
-  u64 retired_count = 0;
+  u64 step_count = 0;
   u64 rflags = 0x202;  // IF
   Activity activity = Activity::kRunning;
 

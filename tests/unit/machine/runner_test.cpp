@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <future>
 
@@ -40,26 +41,26 @@ TEST_F(RunnerTest, LockstepBudgetsEndAtTheNextDeadline) {
   std::vector<u64> budgets;
   u64 fired_at = 0;
   Timer timer(clock, [&] { fired_at = clock.now_ns(); });
-  timer.arm(LockstepRunner::kQuantum + 2500);
+  timer.arm(VirtualRounds::kQuantum + 2500);
   add_vcpu([&](FakeEngine& engine, Budget budget) -> Exit {
     if (budgets.size() == 3) return power_off(*control);
-    budgets.push_back(budget.instructions);
+    budgets.push_back(budget.steps);
     return engine.spend(budget);
   });
   LockstepRunner runner = make_lockstep();
   runner.start();
   runner.join();
-  EXPECT_EQ(budgets, (std::vector<u64>{LockstepRunner::kQuantum, 2500, LockstepRunner::kQuantum}));
-  EXPECT_EQ(fired_at, LockstepRunner::kQuantum + 2500);
+  EXPECT_EQ(budgets, (std::vector<u64>{VirtualRounds::kQuantum, 2500, VirtualRounds::kQuantum}));
+  EXPECT_EQ(fired_at, VirtualRounds::kQuantum + 2500);
   EXPECT_EQ(control->outcome()->kind, Outcome::Kind::kPowerOff);
 }
 
-TEST_F(RunnerTest, LockstepTimeMovesByTheMostThatAnyVcpuRetired) {
+TEST_F(RunnerTest, LockstepTimeMovesByTheMostStepsOfAnyVcpu) {
   std::vector<std::pair<int, u64>> turns;  // who, when
   add_vcpu([&](FakeEngine& engine, Budget) -> Exit {
     if (turns.size() == 4) return power_off(*control);
     turns.emplace_back(0, clock.now_ns());
-    engine.retired_count += 100;
+    engine.step_count += 100;
     return exit::Halted{};
   });
   add_vcpu([&](FakeEngine& engine, Budget budget) -> Exit {
@@ -70,7 +71,7 @@ TEST_F(RunnerTest, LockstepTimeMovesByTheMostThatAnyVcpuRetired) {
   runner.start();
   runner.join();
   using Turns = std::vector<std::pair<int, u64>>;
-  EXPECT_EQ(turns, (Turns{{0, 0}, {1, 0}, {0, LockstepRunner::kQuantum}, {1, LockstepRunner::kQuantum}}));
+  EXPECT_EQ(turns, (Turns{{0, 0}, {1, 0}, {0, VirtualRounds::kQuantum}, {1, VirtualRounds::kQuantum}}));
 }
 
 TEST_F(RunnerTest, LockstepSkipsToTheDeadlineWhenAllAreHalted) {
@@ -86,6 +87,28 @@ TEST_F(RunnerTest, LockstepSkipsToTheDeadlineWhenAllAreHalted) {
   runner.start();
   runner.join();
   EXPECT_EQ(clock.now_ns(), kLater);
+}
+
+TEST_F(RunnerTest, LockstepGoesOnWhereAStopInterruptedARound) {
+  std::vector<std::pair<int, u64>> budgets;  // whose, what
+  add_vcpu([&](FakeEngine& engine, Budget budget) -> Exit {
+    if (budgets.size() == 3) return power_off(*control);
+    budgets.emplace_back(0, budget.steps);
+    if (budgets.size() > 1) return engine.spend(budget);
+    engine.step_count += 100;
+    slots[0]->hazards.set(Hazards::kStop);  // a pause that is over before the vCPU parks
+    return exit::Interrupted{};
+  });
+  add_vcpu([&](FakeEngine& engine, Budget budget) -> Exit {
+    budgets.emplace_back(1, budget.steps);
+    return engine.spend(budget);
+  });
+  LockstepRunner runner = make_lockstep();
+  runner.start();
+  runner.join();
+  constexpr u64 kAll = VirtualRounds::kQuantum;
+  EXPECT_EQ(budgets, (std::vector<std::pair<int, u64>>{{0, kAll}, {0, kAll - 100}, {1, kAll}}));
+  EXPECT_EQ(clock.now_ns(), kAll);
 }
 
 TEST_F(RunnerTest, LockstepReportsAGuestThatNothingCanWake) {
@@ -126,6 +149,33 @@ TEST_F(RunnerTest, ATripleFaultEndsTheRunWithItsReason) {
   runner.join();
   EXPECT_EQ(control->outcome()->kind, Outcome::Kind::kTripleFault);
   EXPECT_EQ(control->outcome()->text, "vCPU 0: #PF while delivering #DF");
+}
+
+// Until then the one that waits for the end has other things to look at.
+TEST_F(RunnerTest, TheEndIsKnownWhenTheLastThreadHasLeft) {
+  std::promise<void> blocked, release;
+  add_vcpu([&](FakeEngine&, Budget) -> Exit {
+    blocked.set_value();
+    release.get_future().wait();  // as a device that waits for the reader of its output
+    return exit::Interrupted{};
+  });
+  add_vcpu([&](FakeEngine&, Budget) -> Exit {
+    blocked.get_future().wait();
+    return power_off(*control);
+  });
+  ThreadedRunner runner(slots, make_control(2));
+  runner.start();
+  const auto wait_for_end = [this] {
+    pollfd wait{ended.fd(), POLLIN, 0};
+    EXPECT_EQ(::poll(&wait, 1, -1), 1);
+    ended.clear();
+  };
+  wait_for_end();
+  EXPECT_FALSE(control->all_left());
+  release.set_value();
+  wait_for_end();
+  EXPECT_TRUE(control->all_left());
+  runner.join();
 }
 
 TEST_F(RunnerTest, ThreadsSleepInHaltUntilAHazard) {
