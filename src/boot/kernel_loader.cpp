@@ -252,14 +252,13 @@ Result<> KernelLoader::check_memory(u64 kernel_end) {
   }
   if (needed > have) {
     if (needed > GuestRam::kLowRamLimit)
-      return complete_error(
-          ErrorCode::kBadInput,
-          "initrd '{}' is too large: with the kernel it takes {} MiB, and both must lie below 3 GiB",
-          modules_[0].path, in_mib(needed));
+      return complete_error(ErrorCode::kBadInput,
+                            "{} is too large: with the kernel it takes {} MiB, and both must lie below 3 GiB",
+                            initrd_names(), in_mib(needed));
     return complete_error(ErrorCode::kBadInput,
-                          "initrd '{}' does not fit: with the kernel it needs at least {} MiB of memory, and "
+                          "{} does not fit: with the kernel it needs at least {} MiB of memory, and "
                           "the machine has {} MiB: use --memory {}M or more",
-                          modules_[0].path, in_mib(needed), placement_.ram().size() >> 20, in_mib(needed));
+                          initrd_names(), in_mib(needed), placement_.ram().size() >> 20, in_mib(needed));
   }
   return {};
 }
@@ -277,6 +276,14 @@ Result<GuestPhys> KernelLoader::put_command_line(u64 limit) {
   return at;
 }
 
+// All of them: which one is too large is for the user to say.
+std::string KernelLoader::initrd_names() const {
+  std::string names;
+  for (const BootModule& module : modules_)
+    names += fmt::format("{}'{}'", names.empty() ? "" : " + ", module.path);
+  return "initrd " + names;
+}
+
 // One initrd from all files: Linux unpacks archives one after the other, each from a 4-byte boundary on.
 Result<GuestPhysRange> KernelLoader::place_initrd(GuestPhys end) {
   u64 size = 0;
@@ -285,9 +292,9 @@ Result<GuestPhysRange> KernelLoader::place_initrd(GuestPhys end) {
   const auto start = placement_.claim_highest(size, kPageSize, layout::kHighMemory, end, "initrd");
   if (!start)
     return complete_error(ErrorCode::kBadInput,
-                          "initrd '{}' ({} MiB) does not fit below {:#x}, where this kernel wants it: raise "
+                          "{} ({} MiB) does not fit below {:#x}, where this kernel wants it: raise "
                           "--memory or make it smaller",
-                          modules_[0].path, in_mib(size), end.value);
+                          initrd_names(), in_mib(size), end.value);
   plan_.initrds = {{*start, size}};
   placement_.fill_zero({*start, size});
   u64 offset = 0;

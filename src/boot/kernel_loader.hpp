@@ -53,6 +53,8 @@ class KernelLoader {
   Result<> place_elf(const ElfImage& image);
   Result<> check_memory(u64 kernel_end);
   Result<GuestPhys> put_command_line(u64 limit);
+  /// For messages: initrd 'a' + 'b'.
+  std::string initrd_names() const;
   Result<GuestPhysRange> place_initrd(GuestPhys end);
   Result<GuestPhys> put_gdt(bool long_mode);
   void copy(GuestPhys to, std::span<const u8> bytes, std::string_view what);

@@ -188,7 +188,7 @@ Result<Command> parse(std::span<const std::string> arguments) {
   CLI::App* completion =
       app.add_subcommand("completion", "print a shell's completion script: bash, zsh or fish");
   std::string shell;
-  completion->add_option("SHELL", shell, "bash, zsh or fish")->required()->type_name("");
+  completion->add_option("SHELL", shell, "bash, zsh or fish")->type_name("");
 
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
@@ -208,6 +208,8 @@ Result<Command> parse(std::span<const std::string> arguments) {
   if (run->parsed()) return interpret_run(*run, raw);
   if (diff->parsed()) return interpret_diff(*diff, raw_shared, raw_diff);
   if (completion->parsed()) {
+    if (shell.empty())
+      return fail(ErrorCode::kInvalidArgument, "completion: for which shell? There are bash, zsh and fish");
     VELLUM_TRY_ASSIGN(text, completion_script(shell));
     return PrintText{std::move(text)};
   }

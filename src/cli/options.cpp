@@ -71,7 +71,7 @@ std::vector<OptionRow> make_table() {
        fmt::format("virtual processors, up to {} (1)", kMaxCpus),
        {},
        [](Options o, Text v) -> Result<> {
-         VELLUM_TRY_ASSIGN(count, parse_count(v, 0, ~u32{0}));
+         VELLUM_TRY_ASSIGN(count, parse_count(v, 1, kMaxCpus));
          o.machine.cpus = static_cast<unsigned>(count);
          return {};
        }},

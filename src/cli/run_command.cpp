@@ -36,11 +36,17 @@ bool handle_stop(int signal, Console& console) {
   return true;
 }
 
+// A vCPU, or the I/O thread at the end, may be waiting for a reader that never comes.
+void abandon_output(Machine& machine, Console& console) {
+  console.abandon_output();
+  machine.abandon_output();
+}
+
 // What came in on the signal descriptor: ends, stops or continues us.
 void handle_signal(int signal, Machine& machine, Console& console) {
   if (handle_stop(signal, console)) return;
   machine.request({Outcome::Kind::kSignal, signal, {}});
-  console.abandon_output();  // a vCPU may be waiting for a reader that never comes
+  abandon_output(machine, console);
 }
 
 // Waits for the guest to end, through any number of its reboots.
@@ -59,10 +65,12 @@ Result<Outcome> wait_for_end(Machine& machine, Console& console, SignalWaiter& s
 
 // Writes out what the guest printed. The reader may have stopped reading, so the I/O thread does the waiting,
 // and a signal that ends us ends it. Returns that signal.
-Result<std::optional<int>> finish_output(EventLoop& loop, Console& console, SignalWaiter& signals) {
+Result<std::optional<int>> finish_output(EventLoop& loop, Machine& machine, Console& console,
+                                         SignalWaiter& signals) {
   VELLUM_TRY_ASSIGN(finished, EventFd::create());
   loop.post([&] {
     console.flush();
+    machine.flush_output();
     finished.notify();
   });
   std::optional<int> ended_by;
@@ -73,7 +81,7 @@ Result<std::optional<int>> finish_output(EventLoop& loop, Console& console, Sign
     while (const auto signal = signals.next()) {
       if (handle_stop(*signal, console)) continue;
       ended_by = *signal;
-      console.abandon_output();
+      abandon_output(machine, console);
     }
   }
 }
@@ -97,24 +105,26 @@ int run_command(const RunOptions& options) {
   if (!machine) return report(machine.error(), kCannotBegin);
 
   Machine& guest = **machine;
-  auto console = Console::create(**loop, STDIN_FILENO, STDOUT_FILENO,
-                                 {.leave =
-                                      [&guest] {
-                                        guest.request({Outcome::Kind::kLeft, 0, {}});
-                                      },
-                                  .input_closed = [] {},
-                                  .output_closed =
-                                      [&guest](int error) {
-                                        guest.request({Outcome::Kind::kOutputClosed, 0,
-                                                       fail_errno("standard output", error).value().message});
-                                      }});
+  Result<std::unique_ptr<Console>> console;
+  console = Console::create(**loop, STDIN_FILENO, STDOUT_FILENO,
+                            {.leave =
+                                 [&guest, &console] {
+                                   guest.request({Outcome::Kind::kLeft, 0, {}});
+                                   abandon_output(guest, **console);
+                                 },
+                             .input_closed = [] {},
+                             .output_closed =
+                                 [&guest](int error) {
+                                   guest.request({Outcome::Kind::kOutputClosed, 0,
+                                                  fail_errno("standard output", error).value().message});
+                                 }});
   if (!console) return report(console.error(), kHostFailed);
 
   guest.attach_console(**console);
   (*loop)->start();
   guest.start();
   auto outcome = wait_for_end(guest, **console, *signals);
-  const auto ended_by = finish_output(**loop, **console, *signals);
+  const auto ended_by = finish_output(**loop, guest, **console, *signals);
   if (outcome && ended_by && *ended_by) outcome = Outcome{Outcome::Kind::kSignal, **ended_by, {}};
   (*loop)->stop();
   (*console)->restore_terminal();

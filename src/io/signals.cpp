@@ -39,7 +39,14 @@ void SignalWaiter::die_of(int signal) {
 }
 
 void SignalWaiter::stop_process() {
-  ::raise(SIGSTOP);
+  // SIGTSTP itself, so that the parent sees that stop, and none where nobody could continue us (an orphaned
+  // process group). It is blocked here: a pending one stops us at the moment that it no longer is.
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGTSTP);
+  ::raise(SIGTSTP);
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
 Result<EventFd> EventFd::create() {

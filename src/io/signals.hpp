@@ -20,7 +20,7 @@ class SignalWaiter {
 
   /// Ends the process as `signal` would have: its parent sees a death by that signal.
   [[noreturn]] static void die_of(int signal);
-  /// Stops the process as SIGTSTP would have; returns when it is continued.
+  /// Stops the process by SIGTSTP; returns when it is continued.
   static void stop_process();
 
  private:

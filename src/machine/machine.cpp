@@ -1,12 +1,31 @@
 #include "machine/machine.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
 
 #include "base/assert.hpp"
 #include "machine/host_time.hpp"
 #include "machine/load_guest.hpp"
 
 namespace vellum {
+
+namespace {
+
+// A pipe that nobody reads must not make us wait for a reader.
+Result<FileDescriptor> open_for_output(const std::string& path) {
+  auto file = FileDescriptor::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK);
+  const bool no_reader = !file && errno == ENXIO;  // or a device that is not there
+  struct stat status {};
+  if (no_reader && ::stat(path.c_str(), &status) == 0 && S_ISFIFO(status.st_mode))
+    return fail(ErrorCode::kHost, "--debugcon '{}' is a pipe that nobody reads; start its reader first",
+                path);
+  if (!file) return tl::unexpected(std::move(file).error().context("--debugcon"));
+  return file;
+}
+
+}  // namespace
 
 /// What devices ask of the machine becomes an outcome.
 class Machine::Control final : public MachineControl {
@@ -73,12 +92,20 @@ Machine::~Machine() {
     request({Outcome::Kind::kLeft, 0, {}});
     halt();
   }
+  flush_output();
+}
+
+void Machine::flush_output() {
   if (debug_console_) debug_console_->flush();
+}
+
+void Machine::abandon_output() {
+  if (debug_console_) debug_console_->abandon();
 }
 
 Result<> Machine::open_debug_console() {
   if (config_.debugcon.empty()) return {};
-  VELLUM_TRY_ASSIGN(file, FileDescriptor::open(config_.debugcon, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK));
+  VELLUM_TRY_ASSIGN(file, open_for_output(config_.debugcon));
   debug_console_file_ = std::move(file);
   // A debug console that nobody reads any more loses its output; the machine runs on.
   VELLUM_TRY_ASSIGN(output, Output::create(loop_, debug_console_file_.get(), {}));
@@ -148,6 +175,9 @@ Result<std::optional<Outcome>> Machine::settle() {
   ended_.clear();
   auto outcome = control_->outcome();
   if (!outcome || !runner_) return outcome;
+  // A vCPU may be waiting for whoever reads its output; whoever waits for us has signals to look at
+  // meanwhile.
+  if (!control_->all_left()) return std::optional<Outcome>();
   halt();
   if (outcome->kind != Outcome::Kind::kReset) return outcome;
   if (auto panic = panic_.message()) return Outcome{Outcome::Kind::kPanic, 0, std::move(*panic)};

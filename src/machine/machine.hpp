@@ -42,10 +42,14 @@ class Machine {
   void request(Outcome outcome);
   /// Readable when settle() has something to do.
   int ended_fd() const { return ended_.fd(); }
-  /// After ended_fd() became readable: waits for the vCPUs to stop. A guest that reset itself runs on from
-  /// power-on, and nothing is returned; otherwise how the run ended. An error: the board could not be built
-  /// anew.
+  /// After ended_fd() became readable: how the run ended. Nothing as long as a vCPU has still to stop, and
+  /// when a guest that reset itself runs on from power-on. An error: the board could not be built anew.
   Result<std::optional<Outcome>> settle();
+
+  /// Writes out the debug console, waiting for its reader. Any thread.
+  void flush_output();
+  /// Ends waiting for that reader, now and later. Any thread.
+  void abandon_output();
 
   /// Stops all vCPUs at an instruction boundary; host time, and with it a real clock, goes on.
   void pause();
