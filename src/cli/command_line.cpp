@@ -61,15 +61,31 @@ Error unknown_argument(const std::string& argument, const std::vector<std::strin
                 : fmt::format("unknown {} '{}'; '{}' lists what there is", kind, name, help)};
 }
 
-std::vector<std::string> run_option_names() {
+std::vector<std::string> option_names(std::span<const OptionRow> table) {
   std::vector<std::string> names{"--help"};
-  for (const OptionRow& row : run_option_table()) names.push_back(row.name);
+  for (const OptionRow& row : table) names.push_back(row.name);
   return names;
+}
+
+// Tells CLI11 of a table; what it finds is in the result, in the table's order, which must not move.
+void add_options(CLI::App& command, std::span<const OptionRow> table, std::vector<RawOption>& raw) {
+  raw.resize(table.size());
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const OptionRow& row = table[i];
+    std::string help = row.help;
+    if (!row.choices.empty()) help += "\none of " + CLI::detail::join(row.choices, ", ");
+    raw[i].option = row.value.empty() ? command.add_flag(row.name, raw[i].flag, help)
+                                      : command.add_option(row.name, raw[i].values, help)
+                                            ->type_name(row.value)
+                                            ->allow_extra_args(false);
+    raw[i].option->group(row.group);
+  }
 }
 
 Result<Command> interpret_run(const CLI::App& run, const std::vector<RawOption>& raw) {
   if (const auto extras = run.remaining(); !extras.empty())
-    return tl::unexpected(unknown_argument(extras.front(), run_option_names(), "vellum run --help"));
+    return tl::unexpected(
+        unknown_argument(extras.front(), option_names(run_option_table()), "vellum run --help"));
   RunOptions options;
   const auto table = run_option_table();
   for (std::size_t i = 0; i < table.size(); ++i) VELLUM_TRY(apply_given(table[i], raw[i], options));
@@ -77,58 +93,47 @@ Result<Command> interpret_run(const CLI::App& run, const std::vector<RawOption>&
   return options;
 }
 
-// The options of `vellum run` that `vellum diff` has too: what the guest is, but not how it is run or shown.
-bool belongs_to_diff(const OptionRow& row) {
-  constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--protocol",
-                                          "--memory", "--cpus",   "--cpu",    "--log-level"};
-  return std::ranges::find(kShared, row.name) != std::end(kShared);
-}
-
-struct RawDiff {
-  std::vector<std::string> engines;
-  std::string interval, limit, inject;
-};
-
 Result<u64> parse_positive(const char* option, const std::string& text) {
   auto value = parse_count(text, 1, ~u64{0});
   if (!value) return fail(ErrorCode::kInvalidArgument, "{} {}", option, value.error().message);
   return *value;
 }
 
-Result<Command> interpret_diff(const CLI::App& diff, const std::vector<RawOption>& raw, const RawDiff& own) {
-  std::vector<std::string> names{"--help", "--engine", "--interval", "--limit", "--inject"};
-  for (const OptionRow& row : run_option_table())
-    if (belongs_to_diff(row)) names.push_back(row.name);
+Result<Command> interpret_diff(const CLI::App& diff, const std::vector<RawOption>& raw) {
+  const auto table = diff_option_table();
   if (const auto extras = diff.remaining(); !extras.empty())
-    return tl::unexpected(unknown_argument(extras.front(), names, "vellum diff --help"));
+    return tl::unexpected(unknown_argument(extras.front(), option_names(table), "vellum diff --help"));
   RunOptions shared;
-  const auto table = run_option_table();
-  for (std::size_t i = 0; i < table.size(); ++i) VELLUM_TRY(apply_given(table[i], raw[i], shared));
-  if (own.engines.size() != 2)
+  DiffOptions options;
+  std::vector<std::string> engines;
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    VELLUM_TRY(apply_given(table[i], raw[i], shared));
+    const std::string& name = table[i].name;
+    if (name == "--engine") engines = raw[i].values;
+    if (raw[i].values.empty()) continue;
+    const std::string& last = raw[i].values.back();
+    if (name == "--interval")
+      VELLUM_TRY_ASSIGN_TO(options.request.interval, parse_positive("--interval", last));
+    if (name == "--limit") VELLUM_TRY_ASSIGN_TO(options.request.limit, parse_positive("--limit", last));
+    if (name == "--inject") VELLUM_TRY_ASSIGN_TO(options.request.inject_at, parse_positive("--inject", last));
+  }
+  if (engines.size() != 2)
     return fail(ErrorCode::kInvalidArgument,
                 "diff compares two engines: give --engine twice, as in --engine interp --engine interp");
-  DiffOptions options;
+  VELLUM_TRY(check_config(shared.machine));
   options.log_level = shared.log_level;
-  for (const std::string& engine : own.engines) {
-    shared.machine.engine = engine;
-    VELLUM_TRY(check_config(shared.machine));
-  }
   options.request.machine = shared.machine;
-  options.request.engine_a = own.engines[0];
-  options.request.engine_b = own.engines[1];
-  if (!own.interval.empty())
-    VELLUM_TRY_ASSIGN_TO(options.request.interval, parse_positive("--interval", own.interval));
-  if (!own.limit.empty()) VELLUM_TRY_ASSIGN_TO(options.request.limit, parse_positive("--limit", own.limit));
-  if (!own.inject.empty())
-    VELLUM_TRY_ASSIGN_TO(options.request.inject_at, parse_positive("--inject", own.inject));
+  options.request.engine_a = engines[0];
+  options.request.engine_b = engines[1];
   return options;
 }
 
 // CLI11 says "--memory: 1 required SIZE missing".
 Error missing_value(const std::string& message) {
   const std::string name = message.substr(0, message.find(':'));
-  for (const OptionRow& row : run_option_table())
-    if (row.name == name) {
+  for (const auto table : {run_option_table(), diff_option_table()})
+    for (const OptionRow& row : table) {
+      if (row.name != name) continue;
       const auto text = row.value.empty() ? fmt::format("{} takes no value", name)
                                           : fmt::format("{} needs a value: {} {}", name, name, row.value);
       return {ErrorCode::kInvalidArgument, text};
@@ -151,39 +156,14 @@ Result<Command> parse(std::span<const std::string> arguments) {
   CLI::App* run = app.add_subcommand("run", "boot a guest; its console is this terminal");
   run->allow_extras();
   run->footer(kRunFooter);
-  const auto table = run_option_table();
-  std::vector<RawOption> raw(table.size());
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    const OptionRow& row = table[i];
-    std::string help = row.help;
-    if (!row.choices.empty()) help += "\none of " + CLI::detail::join(row.choices, ", ");
-    raw[i].option =
-        row.value.empty()
-            ? run->add_flag(row.name, raw[i].flag, help)
-            : run->add_option(row.name, raw[i].values, help)->type_name(row.value)->allow_extra_args(false);
-    raw[i].option->group(row.group);
-  }
+  std::vector<RawOption> raw_run;
+  add_options(*run, run_option_table(), raw_run);
 
   CLI::App* diff = app.add_subcommand("diff", "boot a guest on two engines in lockstep and compare them");
   diff->allow_extras();
   diff->footer(kDiffFooter);
-  RawDiff raw_diff;
-  diff->add_option("--engine", raw_diff.engines, "an engine; give it twice")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
-  diff->add_option("--interval", raw_diff.interval, "instructions between comparisons (100000)")
-      ->type_name("N");
-  diff->add_option("--limit", raw_diff.limit, "stop after so many instructions")->type_name("N");
-  diff->add_option("--inject", raw_diff.inject,
-                   "flip a bit of the second engine's RBX after so many instructions, to see it found")
-      ->type_name("N");
-  std::vector<RawOption> raw_shared(table.size());
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    if (!belongs_to_diff(table[i])) continue;
-    raw_shared[i].option = diff->add_option(table[i].name, raw_shared[i].values, table[i].help)
-                               ->type_name(table[i].value)
-                               ->allow_extra_args(false);
-  }
+  std::vector<RawOption> raw_diff;
+  add_options(*diff, diff_option_table(), raw_diff);
 
   CLI::App* completion =
       app.add_subcommand("completion", "print a shell's completion script: bash, zsh or fish");
@@ -205,8 +185,8 @@ Result<Command> parse(std::span<const std::string> arguments) {
     return tl::unexpected(Error{ErrorCode::kInvalidArgument, std::move(text)});
   }
 
-  if (run->parsed()) return interpret_run(*run, raw);
-  if (diff->parsed()) return interpret_diff(*diff, raw_shared, raw_diff);
+  if (run->parsed()) return interpret_run(*run, raw_run);
+  if (diff->parsed()) return interpret_diff(*diff, raw_diff);
   if (completion->parsed()) {
     if (shell.empty())
       return fail(ErrorCode::kInvalidArgument, "completion: for which shell? There are bash, zsh and fish");

@@ -7,7 +7,16 @@
 namespace vellum::cli {
 namespace {
 
-// @WORDS@ and @VALUES@ stand for what comes from the option table.
+struct Subcommand {
+  std::string name;
+  std::span<const OptionRow> options;
+};
+
+std::vector<Subcommand> subcommands() {
+  return {{"run", run_option_table()}, {"diff", diff_option_table()}};
+}
+
+// @WORDS@ and @VALUES@ stand for what comes from the option tables.
 constexpr std::string_view kBash = R"sh(# bash completion for vellum: eval "$(vellum completion bash)"
 _vellum() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
@@ -20,9 +29,10 @@ _vellum() {
     COMPREPLY=($(compgen -W 'bash zsh fish' -- "$word"))
     return
   fi
-  case $previous in
+  case ${COMP_WORDS[1]},$previous in
 @VALUES@  esac
-  COMPREPLY=($(compgen -W '@WORDS@--help' -- "$word"))
+  case ${COMP_WORDS[1]} in
+@WORDS@  esac
 }
 complete -F _vellum vellum
 )sh";
@@ -40,7 +50,8 @@ _vellum() {
   fi
   (( CURRENT-- ))
   shift words
-  _arguments@VALUES@
+  case ${words[1]} in
+@VALUES@  esac
 }
 compdef _vellum vellum
 )sh";
@@ -74,45 +85,58 @@ std::string escaped(std::string_view text, std::string_view escape_too = "") {
 
 std::string bash_script() {
   std::string words, values;
-  for (const OptionRow& row : run_option_table()) {
-    words += row.name + " ";
-    if (row.value.empty()) continue;
-    const auto reply =
-        row.value == "FILE"
-            ? std::string("compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\"))")
-            : fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(row.choices, " "));
-    values += fmt::format("    {}) {}; return ;;\n", row.name, reply);
+  for (const auto& [command, options] : subcommands()) {
+    words += fmt::format("    {}) COMPREPLY=($(compgen -W '", command);
+    for (const OptionRow& row : options) {
+      words += row.name + " ";
+      if (row.value.empty()) continue;
+      const auto reply =
+          row.value == "FILE"
+              ? std::string("compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\"))")
+              : fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(row.choices, " "));
+      values += fmt::format("    {},{}) {}; return ;;\n", command, row.name, reply);
+    }
+    words += "--help' -- \"$word\")) ;;\n";
   }
   return filled(filled(kBash, "@VALUES@", values), "@WORDS@", words);
 }
 
 std::string zsh_script() {
   std::string values;
-  for (const OptionRow& row : run_option_table()) {
-    std::string action;
-    if (row.value == "FILE") {
-      action = ":file:_files";
-    } else if (!row.choices.empty()) {
-      action = fmt::format(":{}:({})", row.value, fmt::join(row.choices, " "));
-    } else if (!row.value.empty()) {
-      action = fmt::format(":{}: ", row.value);
+  for (const auto& [command, options] : subcommands()) {
+    values += fmt::format("    {})\n      _arguments", command);
+    for (const OptionRow& row : options) {
+      std::string action;
+      if (row.value == "FILE") {
+        action = ":file:_files";
+      } else if (!row.choices.empty()) {
+        action = fmt::format(":{}:({})", row.value, fmt::join(row.choices, " "));
+      } else if (!row.value.empty()) {
+        action = fmt::format(":{}: ", row.value);
+      }
+      // An option that may be given again is offered again.
+      const bool again = row.name == "--initrd" || (row.name == "--engine" && command == "diff");
+      values += fmt::format(" \\\n        '{}{}[{}]{}'", again ? "*" : "", row.name, escaped(row.help, "[]:"),
+                            action);
     }
-    values += fmt::format(" \\\n      '{}[{}]{}'", row.name, escaped(row.help, "[]:"), action);
+    values += " ;;\n";
   }
   return filled(kZsh, "@VALUES@", values);
 }
 
 std::string fish_script() {
   std::string values;
-  for (const OptionRow& row : run_option_table()) {
-    std::string action;
-    if (row.value == "FILE") {
-      action = " -r -F";
-    } else if (!row.value.empty()) {
-      action = fmt::format(" -x -a '{}'", fmt::join(row.choices, " "));
+  for (const auto& [command, options] : subcommands()) {
+    for (const OptionRow& row : options) {
+      std::string action;
+      if (row.value == "FILE") {
+        action = " -r -F";
+      } else if (!row.value.empty()) {
+        action = fmt::format(" -x -a '{}'", fmt::join(row.choices, " "));
+      }
+      values += fmt::format("complete -c vellum -n '__fish_seen_subcommand_from {}' -l {} -d '{}'{}\n",
+                            command, row.name.substr(2), escaped(row.help), action);
     }
-    values += fmt::format("complete -c vellum -n '__fish_seen_subcommand_from run' -l {} -d '{}'{}\n",
-                          row.name.substr(2), escaped(row.help), action);
   }
   return filled(kFish, "@VALUES@", values);
 }

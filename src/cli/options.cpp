@@ -16,6 +16,7 @@ constexpr const char* kGuest = "What to boot";
 constexpr const char* kMachine = "The machine";
 constexpr const char* kRunning = "Running it";
 constexpr const char* kDebugging = "Looking inside";
+constexpr const char* kComparing = "Comparing";
 
 std::vector<std::string> cpu_model_names() {
   const auto names = x86::CpuModel::names();
@@ -133,10 +134,36 @@ std::vector<OptionRow> make_table() {
   };
 }
 
+std::vector<OptionRow> make_diff_table() {
+  constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--protocol",
+                                          "--memory", "--cpus",   "--cpu",    "--log-level"};
+  std::vector<OptionRow> table;
+  for (const OptionRow& row : run_option_table())
+    if (std::ranges::find(kShared, row.name) != std::end(kShared)) table.push_back(row);
+  const std::vector<OptionRow> own = {
+      {"--engine", "NAME", kComparing, "an engine; give it twice", {"interp", "bt"}, nullptr},
+      {"--interval", "N", kComparing, "instructions between comparisons (100000)", {}, nullptr},
+      {"--limit", "N", kComparing, "stop after so many instructions", {}, nullptr},
+      {"--inject",
+       "N",
+       kComparing,
+       "flip a bit of the second engine's RBX after so many instructions, to see it found",
+       {},
+       nullptr},
+  };
+  table.insert(table.end(), own.begin(), own.end());
+  return table;
+}
+
 }  // namespace
 
 std::span<const OptionRow> run_option_table() {
   static const std::vector<OptionRow> table = make_table();
+  return table;
+}
+
+std::span<const OptionRow> diff_option_table() {
+  static const std::vector<OptionRow> table = make_diff_table();
   return table;
 }
 
@@ -146,6 +173,7 @@ Result<> apply_option(const OptionRow& row, const std::string& value, RunOptions
     return fail(ErrorCode::kInvalidArgument, "{} '{}': unknown{}; it is one of {}", row.name, value,
                 meant ? fmt::format("; did you mean '{}'?", *meant) : "", fmt::join(row.choices, ", "));
   }
+  if (row.apply == nullptr) return {};
   if (auto applied = row.apply(options, value); !applied) {
     Error error = std::move(applied).error();
     error.message = fmt::format("{} {}", row.name, error.message);

@@ -1,4 +1,5 @@
-// The options of `vellum run`: one table, from which come parsing, help, suggestions and shell completion.
+// The options of `vellum run` and `vellum diff`: a table each, from which come parsing, help, suggestions and
+// shell completion.
 #pragma once
 
 #include <span>
@@ -22,10 +23,13 @@ struct OptionRow {
   std::string group;
   std::string help;
   std::vector<std::string> choices;  ///< the only values there are; empty: apply() judges
+  /// nullptr: the command itself looks at the values.
   Result<> (*apply)(RunOptions& options, const std::string& value);
 };
 
 std::span<const OptionRow> run_option_table();
+/// Those of run's that say what the guest is, but not how it is run or shown; and its own, which come last.
+std::span<const OptionRow> diff_option_table();
 
 /// Checks `value` against the row's choices and applies it. Errors begin with the option: "--memory '512Q':
 /// …".

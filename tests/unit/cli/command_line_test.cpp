@@ -148,8 +148,9 @@ class Completion : public ::testing::TestWithParam<const char*> {};
 TEST_P(Completion, NamesEveryOption) {
   const auto script = completion_script(GetParam());
   ASSERT_TRUE(script);
-  for (const OptionRow& row : run_option_table())
-    EXPECT_NE(script->find(row.name.substr(2)), std::string::npos) << row.name;
+  for (const auto table : {run_option_table(), diff_option_table()})
+    for (const OptionRow& row : table)
+      EXPECT_NE(script->find(row.name.substr(2)), std::string::npos) << row.name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Shells, Completion, ::testing::Values("bash", "zsh", "fish"));
