@@ -29,6 +29,10 @@ class VcpuBoard {
   virtual u8 read_cr8() = 0;
   virtual void write_cr8(u8 value) = 0;
 
+  /// The processor's FERR# output changes (x87 errors while CR0.NE is clear). Returns its IGNNE# input. A
+  /// board that does not connect the two, as that of a PC's further processors, leaves this as it is.
+  virtual bool drive_ferr(bool) { return false; }
+
   /// The initial APIC id, for CPUID.
   virtual u32 apic_id() const = 0;
 

@@ -128,6 +128,10 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
                                    states.next<AcpiPm::State>());
   VELLUM_TRY(ports_.add(AcpiPm::kPort, AcpiPm::kPortCount, pm, "acpi-pm"));
 
+  x87_error_ = &devices_.make<CoprocessorError>(router.isa_line(CoprocessorError::kIrq),
+                                                states.next<CoprocessorError::State>());
+  VELLUM_TRY(ports_.add(CoprocessorError::kPort, CoprocessorError::kPortCount, *x87_error_, "x87-error"));
+
   auto& post = devices_.make<PostCode>(states.next<PostCode::State>());
   VELLUM_TRY(ports_.add(PostCode::kPort, PostCode::kPortCount, post, "post-code"));
   auto& reset = devices_.make<ResetPort>(resources.control, states.next<ResetPort::State>());
@@ -158,7 +162,8 @@ std::unique_ptr<Engine> Board::make_engine(const MachineConfig& config, unsigned
 
 Result<> Board::add_vcpus(const MachineConfig& config, StateQueue& states) {
   for (const auto& slot : vcpus_) {
-    auto& port = devices_.make<VcpuPort>(*apics_[slot->index], config.cpus);
+    auto& port =
+        devices_.make<VcpuPort>(*apics_[slot->index], config.cpus, slot->index == 0 ? x87_error_ : nullptr);
     slot->engine = make_engine(config, slot->index, port, slot->hazards);
     if (!states.restoring()) continue;
     const auto state = states.next<VcpuState>();

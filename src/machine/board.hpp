@@ -31,6 +31,7 @@ struct BoardResources {
   u64 virtual_wall_start;   ///< the wall clock at power-on under a virtual clock, seconds since the epoch
 };
 
+class CoprocessorError;
 class VcpuPort;
 class LocalApic;
 
@@ -80,6 +81,7 @@ class Board {
   std::vector<std::unique_ptr<VcpuSlot>> vcpus_;
   DeviceSet devices_;
   std::vector<LocalApic*> apics_;
+  CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
 };
 

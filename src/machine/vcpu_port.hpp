@@ -4,6 +4,7 @@
 
 #include "cpu/hazard.hpp"
 #include "cpu/vcpu_board.hpp"
+#include "devices/legacy/coprocessor_error.hpp"
 #include "irq/local_apic.hpp"
 
 namespace vellum {
@@ -33,7 +34,9 @@ class HazardHost final : public ApicHost {
 /// The core's way to the APIC; on the vCPU's thread.
 class VcpuPort final : public VcpuBoard {
  public:
-  VcpuPort(LocalApic& apic, unsigned cpu_count) : apic_(apic), cpu_count_(cpu_count) {}
+  /// `x87_error`: where FERR# goes, or nullptr.
+  VcpuPort(LocalApic& apic, unsigned cpu_count, CoprocessorError* x87_error)
+      : apic_(apic), cpu_count_(cpu_count), x87_error_(x87_error) {}
   int acknowledge_interrupt() override { return apic_.acknowledge(); }
   bool read_apic_msr(u32 msr, u64& value) override { return apic_.read_msr(msr, value); }
   bool write_apic_msr(u32 msr, u64 value) override { return apic_.write_msr(msr, value); }
@@ -44,6 +47,9 @@ class VcpuPort final : public VcpuBoard {
   }
   u8 read_cr8() override { return apic_.cr8(); }
   void write_cr8(u8 value) override { apic_.set_cr8(value); }
+  bool drive_ferr(bool asserted) override {
+    return x87_error_ != nullptr && x87_error_->drive_ferr(asserted);
+  }
   u32 apic_id() const override { return apic_.id(); }
   u32 cpu_count() const override { return cpu_count_; }
   u64 apic_timer_hz() const override { return kApicTimerHz; }
@@ -51,6 +57,7 @@ class VcpuPort final : public VcpuBoard {
  private:
   LocalApic& apic_;
   const u32 cpu_count_;
+  CoprocessorError* const x87_error_;
 };
 
 }  // namespace vellum

@@ -46,6 +46,11 @@ void Interpreter::refresh_mode() {
     mode_ = cs.big() ? x86::CodeMode::kProtected32 : x86::CodeMode::kProtected16;
   code_base_ = mode_64_ ? 0 : cs.base;
   key_ = (static_cast<u32>(mode_) << 2) | s.cpl;
+  if (s.cpl == 3 && !user_seen_) [[unlikely]] {
+    user_seen_ = true;
+    user_entries_.add();
+    user_at_ns_.add(v_.clock.now_ns());
+  }
 }
 
 bool Interpreter::must_step() {
@@ -140,7 +145,15 @@ std::optional<Exit> Interpreter::step(const Unit& unit, u64& done, u64& left) {
   const u64 rf_before = s.rflags & x86::rflags::kRf;
   s.rflags &= ~x86::rflags::kRf;  // an instruction that sets RF (IRET) does so after this
   const u64 done_before = done;
-  const Flow flow = run_unit(v_, unit, 1, done);
+  Flow flow = run_unit(v_, unit, 1, done);
+  if (flow == Flow::kFault && is_x87_error()) [[unlikely]] {
+    const auto ignored = x87_error(done);
+    if (!ignored) {
+      s.rflags |= rf_before;
+      return std::nullopt;
+    }
+    flow = *ignored;
+  }
   if (flow == Flow::kFault) {
     s.rflags |= rf_before;
     return deliver(v_.fault, left);
@@ -195,9 +208,11 @@ Exit Interpreter::run(Budget budget) {
     if (must_step()) [[unlikely]] {
       e = step(*unit, done, left);
     } else {
-      const Flow flow = runner_ != nullptr && mode_64_ ? runner_->run(*unit, key_, limit, done)
-                                                       : run_unit(v_, *unit, limit, done);
+      Flow flow = runner_ != nullptr && mode_64_ ? runner_->run(*unit, key_, limit, done)
+                                                 : run_unit(v_, *unit, limit, done);
       units_run_.add();
+      if (flow == Flow::kFault && is_x87_error()) [[unlikely]]
+        flow = x87_error(done).value_or(Flow::kEndUnit);
       if (flow == Flow::kEndUnit) refresh_mode();
       // What interrupts a repeated instruction pushes RF set, so that a breakpoint on it does not hit once
       // more.
@@ -251,6 +266,9 @@ void Interpreter::stats(std::vector<StatRow>& rows) const {
   rows.push_back({vcpu, "TLB flushes", m.flushes.get(), 0});
   rows.push_back({vcpu, "TLB page flushes", m.page_flushes.get(), 0});
   rows.push_back({vcpu, "stores to code", m.code_stores.get(), 0});
+  if (user_entries_.get() != 0)
+    rows.push_back({vcpu, "first at CPL 3, at this guest time", user_entries_.get(), user_at_ns_.get()});
+  v_.unknown_msrs.stats(vcpu, rows);
   units_.stats(rows);
 }
 

@@ -62,6 +62,10 @@ class Interpreter final : public Engine {
   std::optional<Exit> deliver(const x86::Exception& e, u64& left);
   /// Runs one instruction with everything that single-stepping and breakpoints ask for.
   std::optional<Exit> step(const Unit& unit, u64& done, u64& left);
+  /// v_.fault is the #MF of a processor whose CR0.NE is clear: no exception, but FERR#. Returns how the
+  /// instruction ended when IGNNE# lets it run (`done` as in run_unit()); otherwise the vCPU waits before it.
+  std::optional<Flow> x87_error(u64& done);
+  bool is_x87_error() const { return v_.fault.vector == x86::kMf && (v_.state.cr0 & x86::cr0::kNe) == 0; }
   std::optional<Exit> code_limit_fault(const Unit& unit, u64& limit, u64& left);
 
   Vcpu v_;
@@ -70,10 +74,12 @@ class Interpreter final : public Engine {
   x86::CodeMode mode_ = x86::CodeMode::kReal16;
   u32 key_ = 0;
   bool mode_64_ = false;
+  bool user_seen_ = false;
   u64 code_base_ = 0;
 
   Counter retired_;
-  Counter delivered_;  ///< events that were a step of their own
+  Counter delivered_;                  ///< events that were a step of their own
+  Counter user_entries_, user_at_ns_;  ///< whether and when CPL 3 was first entered, guest time
   Counter units_run_, stepped_, halts_, interrupts_;
   std::array<Counter, 32> exceptions_;
 };

@@ -55,6 +55,7 @@ bool write_cr0(Vcpu& v, u64 value) {
 
   s.cr0 = value;
   s.msr.efer = efer_value;
+  if ((changed & value & cr0::kNe) != 0) v.board.drive_ferr(false);
   // The architecture asks for a flush only when PG is cleared; translations made while paging was off, or
   // under another WP, must not outlive the change in our TLB either.
   if ((changed & (cr0::kPg | cr0::kWp)) != 0) v.mmu.flush_all();

@@ -285,6 +285,7 @@ bool read_msr(Vcpu& v, u32 index, u64& value) {
   if (v.state.cpl != 0) return v.raise_gp();
   const MsrRow* row = find(v, index);
   if (row == nullptr || row->read == nullptr) {
+    v.unknown_msrs.count_read(index);
     spdlog::debug("vCPU {}: RDMSR {:#x} at {:#x}: no such MSR", v.index, index, v.state.rip);
     return v.raise_gp();
   }
@@ -295,6 +296,7 @@ bool write_msr(Vcpu& v, u32 index, u64 value) {
   if (v.state.cpl != 0) return v.raise_gp();
   const MsrRow* row = find(v, index);
   if (row == nullptr || row->write == nullptr) {
+    v.unknown_msrs.count_write(index);
     spdlog::debug("vCPU {}: WRMSR {:#x} = {:#x} at {:#x}: no such MSR", v.index, index, value, v.state.rip);
     return v.raise_gp();
   }

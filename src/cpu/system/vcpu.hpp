@@ -9,6 +9,7 @@
 #include "cpu/hazard.hpp"
 #include "cpu/mmu/mmu.hpp"
 #include "cpu/state.hpp"
+#include "cpu/system/unknown_msrs.hpp"
 #include "cpu/vcpu_board.hpp"
 #include "memory/address_space.hpp"
 #include "x86/cpu_model.hpp"
@@ -43,6 +44,9 @@ struct Vcpu {
   /// INT n, INT3, INTO or INT1 went to its handler, which begins with TF clear: no single-step trap comes
   /// after it.
   bool entered_handler = false;
+  /// FLDENV or FRSTOR replaced FSW, an error that was put aside included.
+  bool x87_status_loaded = false;
+  UnknownMsrs unknown_msrs;
   u32 pauses = 0;  ///< PAUSE instructions, for yielding the host CPU now and then
   /// Instructions retired before the unit now running, and within it, for RDTSC and the virtual clock.
   u64 retired = 0;

@@ -59,6 +59,23 @@ TEST_P(MsrWrites, AreChecked) {
   EXPECT_TRUE(ok || v->fault.vector == kGp);
 }
 
+TEST_F(Msr, ThatThereIsNotIsCountedByNumber) {
+  u64 value = 0;
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(read_msr(*v, 0x12345, value));
+  EXPECT_FALSE(write_msr(*v, 0x12345, 0));
+  EXPECT_TRUE(read_msr(*v, msr::kFsBase, value));
+  for (u32 n = 0; n < 40; ++n) EXPECT_FALSE(read_msr(*v, 0x5000 + n, value));
+  std::vector<StatRow> rows;
+  v->unknown_msrs.stats("vcpu0", rows);
+  ASSERT_EQ(rows.size(), 34u) << "32 numbers, one of them both ways, and the rest";
+  EXPECT_EQ(rows[0].name, "MSR 0x12345 read, which there is not: #GP");
+  EXPECT_EQ(rows[0].count, 3u);
+  EXPECT_EQ(rows[1].name, "MSR 0x12345 written, which there is not: #GP");
+  EXPECT_EQ(rows[1].count, 1u);
+  EXPECT_EQ(rows.back().name, "further MSRs read, which there is not: #GP");
+  EXPECT_EQ(rows.back().count, 9u);
+}
+
 constexpr u64 kNonCanonical = u64{1} << 47, kKernel = 0xffff800000000000;
 
 INSTANTIATE_TEST_SUITE_P(

@@ -21,6 +21,13 @@ class QuietBoard final : public BareBoard {
     return v;
   }
 
+  bool drive_ferr(bool asserted) override {
+    ferr = asserted;
+    ignne = ignne && asserted;
+    return ignne;
+  }
+
+  bool ferr = false, ignne = false;
   int vector = -1;
   Hazards* hazards = nullptr;
 };

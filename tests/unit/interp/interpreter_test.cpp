@@ -123,6 +123,67 @@ TEST_F(Interp, RepStopsForAnInterruptWithConsistentRegisters) {
       << "to be resumed";
 }
 
+// --- x87 errors with CR0.NE clear
+// ---------------------------------------------------------------------------------
+
+class X87WithoutNe : public FlatGuest {
+ protected:
+  X87WithoutNe() {
+    state_.xsave.fcw() = 0x37b;  // zero divide unmasked, and it has happened
+    state_.xsave.fsw() = 0x8084;
+    state_.rflags |= x86::rflags::kIf;
+  }
+};
+
+TEST_F(X87WithoutNe, AWaitingInstructionWaitsForTheInterrupt) {
+  code({0x90, 0xd9, 0xe8, 0xf4});  // NOP; FLD1; HLT
+  EXPECT_TRUE(std::holds_alternative<exit::Halted>(run()));
+  EXPECT_EQ(state_.rip, kCode + 1);
+  EXPECT_TRUE(board_.ferr);
+  board_.vector = 0x75;
+  hazards_.set(Hazards::kInterrupt);
+  resume();
+  EXPECT_EQ(halted_in_handler(), 0x75);
+  EXPECT_EQ(*reinterpret_cast<u32*>(ram_->host(GuestPhys(state_.gpr[x86::kRsp]))), kCode + 1)
+      << "the instruction runs after the handler";
+}
+
+TEST_F(X87WithoutNe, UnderIgnneItRunsAndTheErrorStays) {
+  code({0xd9, 0xf6, 0x9b, 0xf4});  // FDECSTP; FWAIT; HLT
+  board_.ignne = true;
+  run();
+  EXPECT_EQ(state_.rip, kCode + 4);
+  EXPECT_EQ(ran_, 3u);
+  EXPECT_EQ(state_.xsave.fsw(), 0xb884) << "TOP has moved, ES, B and ZE are set";
+  EXPECT_TRUE(board_.ferr);
+}
+
+TEST_F(X87WithoutNe, UnderIgnneANewStatusReplacesTheError) {
+  code({0xd9, 0x25, 0, 0, 1, 0, 0xf4});  // FLDENV [kData]; HLT
+  put64(kData, 0x37f);
+  board_.ignne = true;
+  run();
+  EXPECT_EQ(state_.rip, kCode + 7);
+  EXPECT_EQ(state_.xsave.fsw(), 0);
+  EXPECT_FALSE(board_.ferr);
+}
+
+TEST_F(X87WithoutNe, WhatEndsTheErrorEndsFerr) {
+  code({0xdb, 0xe2, 0x9b, 0xf4});  // FNCLEX; FWAIT; HLT
+  board_.ferr = true;
+  run();
+  EXPECT_EQ(state_.rip, kCode + 4);
+  EXPECT_FALSE(board_.ferr);
+}
+
+TEST_F(X87WithoutNe, WithNeItIsAnException) {
+  code({0x9b, 0xf4});
+  state_.cr0 |= x86::cr0::kNe;
+  run();
+  EXPECT_EQ(halted_in_handler(), x86::kMf);
+  EXPECT_FALSE(board_.ferr);
+}
+
 // --- Single-step and breakpoints
 // ----------------------------------------------------------------------------------
 

@@ -117,6 +117,7 @@ Flow fxrstor(Vcpu& v, const Insn& i) {
   }
   get_x87(v.state.xsave, form, image);
   if (parts.xmm) get_xmm(v.state.xsave, form, image);
+  settle_ferr(v);
   return Flow::kNext;
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "cpu/interp/insn.hpp"
+#include "cpu/interp/native/isa.hpp"
 
 namespace vellum::interp::native {
 
@@ -16,6 +17,11 @@ void set_top(XsaveArea& x, unsigned top);
 
 /// Makes FSW.ES and B agree with the exception flags and masks, as the processor does when either is loaded.
 void recompute_pending(XsaveArea& x);
+
+/// After an instruction that may have ended a pending exception: FERR# goes away with it (CR0.NE clear).
+inline void settle_ferr(Vcpu& v) {
+  if ((v.state.cr0 & x86::cr0::kNe) == 0 && !x87_pending(v.state)) v.board.drive_ferr(false);
+}
 
 /// What FIP is set to: the address of the instruction itself. In 64-bit and protected mode its offset in the
 /// code segment, in real and virtual-8086 mode its linear address, which is what the images of those modes

@@ -28,12 +28,14 @@ Flow no_operation(Vcpu& v, const Insn&) {
 Flow fninit(Vcpu& v, const Insn&) {
   if (!gate_open<Gate::kX87Quiet>(v.state)) return gate_fault(v, Gate::kX87Quiet);
   initialize_x87(v.state.xsave);
+  settle_ferr(v);
   return Flow::kNext;
 }
 
 Flow fnclex(Vcpu& v, const Insn&) {
   if (!gate_open<Gate::kX87Quiet>(v.state)) return gate_fault(v, Gate::kX87Quiet);
   v.state.xsave.fsw() &= 0x7f00;
+  settle_ferr(v);
   return Flow::kNext;
 }
 
@@ -59,6 +61,7 @@ Flow fldcw(Vcpu& v, const Insn& i) {
   if (!load<u16>(v, i, value)) return Flow::kFault;
   v.state.xsave.fcw() = value;
   recompute_pending(v.state.xsave);
+  settle_ferr(v);
   return Flow::kNext;
 }
 
@@ -79,6 +82,7 @@ Flow fnstenv(Vcpu& v, const Insn& i) {
   if (!v.mmu.write_bytes(linear, image.data(), format.size(), seg_of(i))) return Flow::kFault;
   v.state.xsave.fcw() |= 0x3f;
   recompute_pending(v.state.xsave);
+  settle_ferr(v);
   return after_store(v);
 }
 
@@ -90,6 +94,7 @@ Flow fldenv(Vcpu& v, const Insn& i) {
   SaveImage image;
   if (!v.mmu.read_bytes(linear, image.data(), format.size(), seg_of(i))) return Flow::kFault;
   read_environment(v.state.xsave, format, image);
+  v.x87_status_loaded = true;
   return Flow::kNext;
 }
 
@@ -105,6 +110,7 @@ Flow fnsave(Vcpu& v, const Insn& i) {
     std::copy_n(v.state.xsave.st(n), 10, image.begin() + format.size() + 10 * n);
   if (!v.mmu.write_bytes(linear, image.data(), size, seg_of(i))) return Flow::kFault;
   initialize_x87(v.state.xsave);
+  settle_ferr(v);
   return after_store(v);
 }
 
@@ -117,6 +123,7 @@ Flow frstor(Vcpu& v, const Insn& i) {
   SaveImage image;
   if (!v.mmu.read_bytes(linear, image.data(), size, seg_of(i))) return Flow::kFault;
   read_environment(v.state.xsave, format, image);
+  v.x87_status_loaded = true;
   for (unsigned n = 0; n < 8; ++n) {
     u8* st = v.state.xsave.st(n);
     std::copy_n(image.begin() + format.size() + 10 * n, 10, st);

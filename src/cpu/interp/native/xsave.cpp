@@ -191,6 +191,7 @@ Flow xrstor(Vcpu& v, const Insn& i) {
   }
   if (compacted && (rfbm & kSse) != 0 && (loaded & kSse) == 0) s.xsave.mxcsr() = kMxcsrDefault;
   load_components(s.xsave, form_of(v, i), rfbm, header.xstate_bv, image);
+  settle_ferr(v);
   return Flow::kNext;
 }
 
