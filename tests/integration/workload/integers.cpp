@@ -28,6 +28,13 @@ std::uint64_t mix(std::uint64_t seed) {
   return hash;
 }
 
+#ifdef __x86_64__
+using Word = unsigned long long;
+__attribute__((target("adx"))) unsigned char add_with_carry(unsigned char carry, Word a, Word b, Word* sum) {
+  return __builtin_ia32_addcarryx_u64(carry, a, b, sum);
+}
+#define VELLUM_WORD(name) __builtin_ia32_##name##_di
+
 std::uint64_t wide() {
   Random random(5);
   unsigned __int128 sum = 1;
@@ -37,6 +44,24 @@ std::uint64_t wide() {
   }
   return static_cast<std::uint64_t>(sum >> 64) ^ static_cast<std::uint64_t>(sum);
 }
+#else
+using Word = unsigned int;
+__attribute__((target("adx"))) unsigned char add_with_carry(unsigned char carry, Word a, Word b, Word* sum) {
+  return __builtin_ia32_addcarryx_u32(carry, a, b, sum);
+}
+#define VELLUM_WORD(name) __builtin_ia32_##name##_si
+
+// 64 bits are two words here.
+std::uint64_t wide() {
+  Random random(5);
+  std::uint64_t sum = 1;
+  for (int i = 0; i < 20'000; ++i) {
+    sum = sum * random.next() + random.next();
+    if (i % 8 == 0) sum %= (random.next() >> (i % 40)) | 1;
+  }
+  return sum;
+}
+#endif
 
 std::uint64_t scans() {
   Random random(6);
@@ -55,14 +80,15 @@ __attribute__((target("bmi,bmi2,adx,movbe,lzcnt,popcnt"))) std::uint64_t modern(
   Random random(7);
   std::uint64_t hash = 0;
   unsigned char carry = 0;
+  constexpr int kBits = sizeof(Word) * 8;
   for (int i = 0; i < 20'000; ++i) {
-    const unsigned long long a = random.next();
-    const unsigned long long b = random.next();
-    unsigned long long sum = 0;
-    carry = __builtin_ia32_addcarryx_u64(carry, a, b, &sum);
+    const auto a = static_cast<Word>(random.next());
+    const auto b = static_cast<Word>(random.next());
+    Word sum = 0;
+    carry = add_with_carry(carry, a, b, &sum);
     hash = hash * 33 + (sum ^ (~a & b) ^ (a & (a - 1)) ^ (b ^ (b - 1)));
-    hash += __builtin_ia32_pext_di(a, b) ^ __builtin_ia32_pdep_di(b, a) ^ __builtin_ia32_bzhi_di(a, i % 64);
-    hash ^= (a >> (i % 64)) + (a << (b % 64)) + __builtin_bswap64(b);
+    hash += VELLUM_WORD(pext)(a, b) ^ VELLUM_WORD(pdep)(b, a) ^ VELLUM_WORD(bzhi)(a, i % kBits);
+    hash ^= (a >> (i % kBits)) + (a << (b % kBits)) + __builtin_bswap64(b);
     hash += static_cast<std::uint64_t>(__builtin_clzll(a) + __builtin_ctzll(b) + __builtin_popcountll(a ^ b));
   }
   return hash;

@@ -13,8 +13,17 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 
+// A function of one argument in a register: RDI, or EAX.
+#ifdef __x86_64__
+using Function = std::uint32_t(std::uint32_t);
+constexpr unsigned char kAddArgument = 0x87;  // ModRM: EAX, [RDI + disp32]
+#else
+using Function = std::uint32_t __attribute__((regparm(1))) (std::uint32_t);
+constexpr unsigned char kAddArgument = 0x80;  // EAX, [EAX + disp32]
+#endif
+
 std::uint64_t sparse() {
-  constexpr std::size_t kSize = std::size_t{1} << 32;
+  constexpr std::size_t kSize = std::size_t{1} << (sizeof(void*) == 8 ? 32 : 30);
   auto* area = static_cast<unsigned char*>(
       mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (area == MAP_FAILED) return 0;
@@ -80,12 +89,12 @@ std::uint64_t written_code() {
       static_cast<unsigned char*>(mmap(nullptr, kPage, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0));
   std::uint64_t hash = 0;
   for (std::uint32_t i = 0; i < 300; ++i) {
-    const unsigned char code[] = {0x8d, 0x87, 0, 0, 0, 0, 0xc3};  // lea eax, [rdi + imm32]; ret
+    const unsigned char code[] = {0x8d, kAddArgument, 0, 0, 0, 0, 0xc3};  // lea eax, [argument + imm32]; ret
     unsigned char* at = writable + i % 5 * 16;
     std::memcpy(at, code, sizeof code);
     std::memcpy(at + 2, &i, 4);
     asm volatile("" ::: "memory");
-    hash = hash * 31 + reinterpret_cast<std::uint32_t (*)(std::uint32_t)>(runnable + i % 5 * 16)(1000);
+    hash = hash * 31 + reinterpret_cast<Function*>(runnable + i % 5 * 16)(1000);
   }
   munmap(writable, kPage);
   munmap(runnable, kPage);
@@ -94,11 +103,19 @@ std::uint64_t written_code() {
       mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   // The instruction's immediate lies across the page boundary and is patched by the routine's own first
   // instruction: mov byte [rip + 8 .. the last byte of the immediate], dil; mov eax, imm32; ret
+#ifdef __x86_64__
   const unsigned char patching[] = {0x40, 0x88, 0x3d, 4, 0, 0, 0, 0xb8, 1, 2, 3, 4, 0xc3};
   unsigned char* at = both + kPage - 10;
   std::memcpy(at, patching, sizeof patching);
+#else  // mov byte [the last byte of the immediate], al
+  const unsigned char patching[] = {0xa2, 0, 0, 0, 0, 0xb8, 1, 2, 3, 4, 0xc3};
+  unsigned char* at = both + kPage - 8;
+  std::memcpy(at, patching, sizeof patching);
+  const auto last = reinterpret_cast<std::uint32_t>(at + 9);
+  std::memcpy(at + 1, &last, 4);
+#endif
   for (std::uint32_t i = 0; i < 100; ++i) {
-    hash = hash * 31 + reinterpret_cast<std::uint32_t (*)(std::uint32_t)>(at)(i);
+    hash = hash * 31 + reinterpret_cast<Function*>(at)(i);
   }
   munmap(both, 2 * kPage);
   return hash;

@@ -13,6 +13,20 @@
 
 #include "report.hpp"
 
+#ifdef __x86_64__
+#define VELLUM_BELOW_RED_ZONE "lea -128(%%rsp), %%rsp\n"
+#define VELLUM_BACK "lea 128(%%rsp), %%rsp"
+#define VELLUM_SP "%%rsp"
+#define VELLUM_RBX "rbx"
+#else
+#define REG_RIP REG_EIP
+#define REG_RBX REG_EBX
+#define VELLUM_BELOW_RED_ZONE  // there is none
+#define VELLUM_BACK
+#define VELLUM_SP "%%esp"
+#define VELLUM_RBX "ebx"
+#endif
+
 namespace workload {
 namespace {
 
@@ -53,7 +67,7 @@ void skip(int, siginfo_t* info, void* context) {
 /// The flag stays set in the handler, so it goes before anything else is done, here and in what is returned
 /// to.
 void end_alignment_check(int, siginfo_t* info, void* context) {
-  asm volatile("lea -128(%%rsp), %%rsp\n pushfq\n andl $~0x40000, (%%rsp)\n popfq\n lea 128(%%rsp), %%rsp" ::
+  asm volatile(VELLUM_BELOW_RED_ZONE "pushf\n andl $~0x40000, (" VELLUM_SP ")\n popf\n" VELLUM_BACK ::
                    : "memory", "cc");
   auto* machine = static_cast<ucontext_t*>(context);
   note(info, machine);
@@ -82,7 +96,7 @@ void expect(const char* name, int number, std::uint64_t base, F body) {
   char text[160];
   std::snprintf(
       text, sizeof text, "signal %d code %d address 0x%" PRIx64 " trap %" PRIu64 " error 0x%" PRIx64 "%s",
-      last_info.si_signo, last_info.si_code, reinterpret_cast<std::uint64_t>(last_info.si_addr) - base,
+      last_info.si_signo, last_info.si_code, reinterpret_cast<std::uintptr_t>(last_info.si_addr) - base,
       last_trap, last_error, on_alternate_stack ? " alternate stack" : "");
   report(name, std::string(text));
 }
@@ -91,7 +105,7 @@ void page_faults() {
   auto* page = static_cast<unsigned char*>(
       mmap(nullptr, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   std::memset(page, 0x90, 4096);
-  const auto base = reinterpret_cast<std::uint64_t>(page);
+  const auto base = reinterpret_cast<std::uintptr_t>(page);
   mprotect(page, 4096, PROT_READ);
   mprotect(page + 4096, 4096, PROT_NONE);
   volatile unsigned char* bytes = page;
@@ -105,23 +119,25 @@ void page_faults() {
   expect("signals.unmapped", SIGSEGV, base, [&] { bytes[2 * 4096] = 1; });
   expect("signals.null", SIGSEGV, 0, [] { asm volatile("movl $1, 8" ::: "memory"); });
   expect("signals.kernel_address", SIGSEGV, 0, [] {
-    asm volatile("movl (%0), %%eax" ::"r"(-4096ull) : "eax");
+    asm volatile("movl (%0), %%eax" ::"r"(static_cast<std::uintptr_t>(-4096)) : "eax");
   });
   // A string instruction stops with its registers at the element that faulted.
-  std::uint64_t rest = 0;
+  std::size_t rest = 0;
   expect("signals.string_midway", SIGSEGV, base, [&] {
-    asm volatile("rep lodsb" : "=c"(rest) : "S"(page + 4090), "0"(100ull) : "rax", "memory");
+    asm volatile("rep lodsb" : "=c"(rest) : "S"(page + 4090), "0"(std::size_t{100}) : "eax", "memory");
   });
   const int file = open("/proc/self/exe", O_RDONLY);
   auto* beyond = static_cast<unsigned char*>(mmap(nullptr, 64ull << 20, PROT_READ, MAP_SHARED, file, 0));
-  expect("signals.bus_error", SIGBUS, reinterpret_cast<std::uint64_t>(beyond),
+  expect("signals.bus_error", SIGBUS, reinterpret_cast<std::uintptr_t>(beyond),
          [&] { (void)*static_cast<volatile unsigned char*>(beyond + (63ull << 20)); });
 }
 
 void protection() {
+#ifdef __x86_64__
   expect("signals.non_canonical", SIGSEGV, 0, [] {
     asm volatile("movl (%0), %%eax" ::"r"(0x8000'0000'0000'0000ull) : "eax");
   });
+#endif
   expect("signals.privileged", SIGSEGV, 0, [] { asm volatile("hlt"); });
   expect("signals.port", SIGSEGV, 0, [] { asm volatile("outb %%al, $0x80" ::: "memory"); });
   expect("signals.int_gate", SIGSEGV, 0, [] { asm volatile("int $0x21"); });
@@ -144,7 +160,7 @@ void arithmetic() {
   };
   ip_free("signals.divide", [] { asm volatile("xorl %%ecx, %%ecx\n divl %%ecx" ::: "eax", "ecx", "edx"); });
   ip_free("signals.divide_overflow", [] {
-    asm volatile("cqto\n idivq %1" ::"a"(1ull << 63), "r"(-1ll) : "rdx");
+    asm volatile("cltd\n idivl %1" ::"a"(1u << 31), "r"(-1) : "edx");
   });
   ip_free("signals.x87_divide", [] {
     const unsigned short control = 0x037b;  // zero-divide unmasked
@@ -169,21 +185,22 @@ void debug() {
   // TF: one trap after each of the instructions up to the one that clears it; the red zone stays clear of the
   // pushes.
   steps = 0;
-  asm volatile(
-      "lea -128(%%rsp), %%rsp\n pushfq\n orq $0x100, (%%rsp)\n popfq\n nop\n nop\n mov $3, %%ecx\n"
-      "1: dec %%ecx\n jnz 1b\n pushfq\n andq $~0x100, (%%rsp)\n popfq\n lea 128(%%rsp), %%rsp" ::
-          : "rcx", "cc", "memory");
+  asm volatile(VELLUM_BELOW_RED_ZONE "pushf\n orl $0x100, (" VELLUM_SP
+                                     ")\n popf\n nop\n nop\n mov $3, %%ecx\n"
+                                     "1: dec %%ecx\n jnz 1b\n pushf\n andl $~0x100, (" VELLUM_SP
+                                     ")\n popf\n" VELLUM_BACK ::
+                                         : "ecx", "cc", "memory");
   report("signals.single_steps", static_cast<std::uint64_t>(steps));
   handle(SIGILL, skip);
-  std::uint64_t edited = 0;
-  asm volatile("xor %%ebx, %%ebx\n ud2\n mov %%rbx, %0" : "=r"(edited)::"rbx");
+  std::size_t edited = 0;
+  asm volatile("xor %%ebx, %%ebx\n ud2\n mov %%" VELLUM_RBX ", %0" : "=r"(edited)::"ebx");
   report("signals.edited_registers", edited);
   handle(SIGBUS, end_alignment_check);
   static unsigned char data[16];
-  asm volatile(
-      "lea -128(%%rsp), %%rsp\n pushfq\n orl $0x40000, (%%rsp)\n popfq\n movl 1(%0), %%eax\n"
-      "lea 128(%%rsp), %%rsp" ::"D"((reinterpret_cast<std::uint64_t>(data) + 7) & ~7ull)
-      : "eax", "memory", "cc");
+  asm volatile(VELLUM_BELOW_RED_ZONE "pushf\n orl $0x40000, (" VELLUM_SP
+                                     ")\n popf\n movl 1(%0), %%eax\n" VELLUM_BACK ::"D"(
+                                         (reinterpret_cast<std::uintptr_t>(data) + 7) & ~std::uintptr_t{7})
+               : "eax", "memory", "cc");
   report("signals.alignment_check",
          "code " + std::to_string(last_info.si_code) + " trap " + std::to_string(last_trap));
 }

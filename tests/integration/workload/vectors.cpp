@@ -49,7 +49,11 @@ __attribute__((target("ssse3,sse4.1,sse4.2"))) std::uint64_t sse4() {
     sum = _mm_add_epi32(sum, _mm_mullo_epi32(a, _mm_alignr_epi8(a, sum, 5)));
     sum = _mm_blendv_epi8(sum, _mm_minpos_epu16(a), _mm_cmpgt_epi64(a, sum));
     sum = _mm_add_epi16(sum, _mm_mpsadbw_epu8(a, sum, 3));
+#ifdef __x86_64__
     hash = _mm_crc32_u64(hash, static_cast<std::uint64_t>(_mm_extract_epi64(sum, 1)));
+#else
+    hash = _mm_crc32_u32(static_cast<unsigned>(hash), static_cast<unsigned>(_mm_extract_epi32(sum, 2)));
+#endif
     hash += static_cast<std::uint64_t>(_mm_cmpistri(a, sum, 0x0c)) +
             static_cast<std::uint64_t>(_mm_testz_si128(a, sum));
   }
@@ -118,7 +122,7 @@ std::uint64_t control() {
     d = d / 3.0 + static_cast<double>(quotient) + static_cast<double>(small);
     hash = hash * 31 + digest(const_cast<const double*>(&d), sizeof d) +
            static_cast<std::uint64_t>(_mm_getcsr());
-    hash = hash * 31 + static_cast<std::uint64_t>(_mm_cvtsd_si64(_mm_set_sd(d * 1e6)));
+    hash = hash * 31 + static_cast<std::uint64_t>(_mm_cvtsd_si32(_mm_set_sd(d * 1e6)));
   }
   _mm_setcsr(saved);
   return hash;
