@@ -89,7 +89,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
                                                states.next(LocalApic::State::power_up(index == 0))));
   }
   VELLUM_TRY(add_devices(wiring, config, resources, states));
-  VELLUM_TRY(add_vcpus(config, states));
+  VELLUM_TRY(add_vcpus(config, resources, states));
   return states.finish();
 }
 
@@ -151,20 +151,26 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
 }
 
 std::unique_ptr<Engine> Board::make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
-                                           Hazards& hazards) {
+                                           Hazards& hazards, const Tracer& trace) {
+  const auto traced = [&trace](auto engine) {
+    engine->vcpu().set_trace(trace);
+    return engine;
+  };
   const std::string& name = config.engine;
   if (name == "bt") {
-    return std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards, config.bt);
+    return traced(
+        std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards, config.bt));
   }
   VELLUM_ASSERT(name == "auto" || name == "interp", "engine '{}'", name);
-  return std::make_unique<interp::Interpreter>(index, *space_, board, *clock_, *model_, hazards);
+  return traced(std::make_unique<interp::Interpreter>(index, *space_, board, *clock_, *model_, hazards));
 }
 
-Result<> Board::add_vcpus(const MachineConfig& config, StateQueue& states) {
+Result<> Board::add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states) {
   for (const auto& slot : vcpus_) {
     auto& port =
         devices_.make<VcpuPort>(*apics_[slot->index], config.cpus, slot->index == 0 ? x87_error_ : nullptr);
-    slot->engine = make_engine(config, slot->index, port, slot->hazards);
+    if (resources.trace != nullptr) slot->trace = Tracer(*resources.trace, config.trace, slot->index);
+    slot->engine = make_engine(config, slot->index, port, slot->hazards, slot->trace);
     if (!states.restoring()) continue;
     const auto state = states.next<VcpuState>();
     VELLUM_TRY(check_state(state, *model_));

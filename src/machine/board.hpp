@@ -26,9 +26,10 @@ namespace vellum {
 /// What a board needs from the machine around it. All outlive it.
 struct BoardResources {
   MachineControl& control;
-  ByteSink& serial;         ///< the first serial port's output
-  ByteSink* debug_console;  ///< port 0xe9, or null: no such port
-  u64 virtual_wall_start;   ///< the wall clock at power-on under a virtual clock, seconds since the epoch
+  ByteSink& serial;            ///< the first serial port's output
+  ByteSink* debug_console;     ///< port 0xe9, or null: no such port
+  u64 virtual_wall_start;      ///< the wall clock at power-on under a virtual clock, seconds since the epoch
+  TraceSink* trace = nullptr;  ///< where MachineConfig::trace goes
 };
 
 class CoprocessorError;
@@ -67,8 +68,8 @@ class Board {
   Result<> add_devices(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
                        StateQueue& states);
   std::unique_ptr<Engine> make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
-                                      Hazards& hazards);
-  Result<> add_vcpus(const MachineConfig& config, StateQueue& states);
+                                      Hazards& hazards, const Tracer& trace);
+  Result<> add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
 
   // In the order of building; later ones refer to earlier ones.
   std::unique_ptr<x86::CpuModel> model_;

@@ -6,6 +6,7 @@
 
 #include "base/int.hpp"
 #include "base/result.hpp"
+#include "base/trace.hpp"
 #include "cpu/bt/options.hpp"
 
 namespace vellum {
@@ -26,6 +27,8 @@ struct MachineConfig {
   bool debug_exit = false;  ///< isa-debug-exit at port 0xf4
   std::string debugcon;     ///< path that port 0xe9 writes to, or empty: no such port
   bool no_reboot = false;   ///< a reset ends the run
+  TraceKind trace = TraceKind::kNone;
+  std::string trace_file;  ///< path that traces go to, or empty: standard error
 };
 
 /// APIC ids are 8 bits and 255 is the broadcast; beyond a few dozen vCPUs nothing has been tested.

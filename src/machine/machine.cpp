@@ -73,6 +73,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   VELLUM_TRY_ASSIGN(ended, EventFd::create());
   std::unique_ptr<Machine> machine(new Machine(config, loop, std::move(progress), std::move(ended)));
   if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
+  if (config.trace != TraceKind::kNone) VELLUM_TRY_ASSIGN_TO(machine->trace_, open_trace(config.trace_file));
   VELLUM_TRY(machine->power_on());
   VELLUM_TRY(machine->open_debug_console());
   return machine;
@@ -116,7 +117,8 @@ Result<> Machine::open_debug_console() {
 
 Result<> Machine::power_on() {
   const u64 begin = host_ns();
-  const BoardResources resources{*machine_control_, *serial_sink_, debug_sink_.get(), virtual_wall_start_};
+  const BoardResources resources{*machine_control_, *serial_sink_, debug_sink_.get(), virtual_wall_start_,
+                                 trace_.get()};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
   VELLUM_TRY(load_guest(*board_, config_, progress_));

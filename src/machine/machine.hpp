@@ -81,6 +81,7 @@ class Machine {
   PanicWatch panic_;
   FileDescriptor debug_console_file_;
   std::unique_ptr<Output> debug_console_;
+  std::unique_ptr<TraceSink> trace_;
   std::unique_ptr<Control> machine_control_;
   std::unique_ptr<SerialSink> serial_sink_;
   std::unique_ptr<DebugSink> debug_sink_;

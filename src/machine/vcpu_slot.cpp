@@ -22,7 +22,18 @@ Exit VcpuSlot::run(Budget budget) {
   if (std::holds_alternative<exit::Halted>(exit)) exits_halted.add();
   if (std::holds_alternative<exit::Interrupted>(exit)) exits_interrupted.add();
   if (std::holds_alternative<exit::BudgetSpent>(exit)) exits_budget.add();
+  if (trace.wants(TraceKind::kExits)) [[unlikely]]
+    trace_exit(exit);
   return exit;
+}
+
+void VcpuSlot::trace_exit(const Exit& exit) const {
+  static constexpr const char* kNames[] = {"halted",       "shut down", "interrupted",
+                                           "budget spent", "port I/O",  "memory-mapped I/O"};
+  static_assert(std::size(kNames) == std::variant_size_v<Exit>);
+  VcpuState state;
+  engine->pull(StateMask::kGeneral, state);
+  trace.line("exits: {} at {:x} after {} instructions", kNames[exit.index()], state.rip, engine->retired());
 }
 
 bool VcpuSlot::deaf() const {

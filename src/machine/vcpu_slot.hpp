@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "base/trace.hpp"
 #include "cpu/engine.hpp"
 #include "cpu/hazard.hpp"
 #include "machine/outcome.hpp"
@@ -15,6 +16,7 @@ struct VcpuSlot final : StatSource {
   const unsigned index;
   Hazards hazards;
   std::unique_ptr<Engine> engine;
+  Tracer trace;
 
   // Written by the thread that runs this vCPU.
   Counter exits_halted, exits_interrupted, exits_budget;
@@ -29,6 +31,9 @@ struct VcpuSlot final : StatSource {
   /// Whether no maskable interrupt can wake it from the halt it is in: IF is clear, or it waits for a SIPI.
   /// Only while run() is not running.
   bool deaf() const;
+
+ private:
+  void trace_exit(const Exit& exit) const;
 };
 
 /// The outcome that an exit means for the whole machine, if any.

@@ -1,24 +1,31 @@
 #include "cpu/bt/code_cache.hpp"
 
+#include <sys/mman.h>
+
+#include <cerrno>
 #include <cstring>
 
 #include "base/assert.hpp"
 
 namespace vellum::bt {
 
+// Shared anonymous memory: perf(1) takes names for code there from its map file (perf_map.hpp), but not for
+// code in a memfd.
 CodeCache::CodeCache(std::size_t bytes) : bytes_(bytes) {
-  asmjit::VirtMem::DualMapping mapping{};
-  const auto error =
-      asmjit::VirtMem::allocDualMapping(&mapping, bytes, asmjit::VirtMem::MemoryFlags::kAccessRWX);
-  VELLUM_ASSERT(error == asmjit::kErrorOk, "no memory for translated code: {}",
-                asmjit::DebugUtils::errorAsString(error));
-  executable_ = static_cast<u8*>(mapping.rx);
-  writable_ = static_cast<u8*>(mapping.rw);
+  void* const writable =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  VELLUM_ASSERT(writable != MAP_FAILED, "no memory for translated code: errno {}", errno);
+  // An old size of 0 maps shared memory once more (mremap(2)).
+  void* const executable = ::mremap(writable, 0, bytes, MREMAP_MAYMOVE);
+  VELLUM_ASSERT(executable != MAP_FAILED && ::mprotect(executable, bytes, PROT_READ | PROT_EXEC) == 0,
+                "translated code cannot be made executable: errno {}", errno);
+  executable_ = static_cast<u8*>(executable);
+  writable_ = static_cast<u8*>(writable);
 }
 
 CodeCache::~CodeCache() {
-  asmjit::VirtMem::DualMapping mapping{executable_, writable_};
-  asmjit::VirtMem::releaseDualMapping(&mapping, bytes_);
+  ::munmap(executable_, bytes_);
+  ::munmap(writable_, bytes_);
 }
 
 const u8* CodeCache::append(asmjit::CodeHolder& holder) {

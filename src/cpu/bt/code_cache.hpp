@@ -16,6 +16,7 @@ class CodeCache {
   CodeCache& operator=(const CodeCache&) = delete;
 
   std::size_t used() const { return used_; }
+  const u8* begin() const { return executable_; }
   bool room_for(std::size_t bytes) const { return used_ + bytes <= bytes_; }
   /// Appends what `holder` was given to assemble; returns where it runs, or nullptr if asmjit refuses.
   const u8* append(asmjit::CodeHolder& holder);

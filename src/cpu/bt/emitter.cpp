@@ -26,8 +26,10 @@ bool Emitter::emit() {
     form_ = &forms_[n_];
     if (n_ == 0 || forms_[n_ - 1].scheme == Scheme::kCallOut) check_vectors();
     next_rip_ += source_.unit.insns[n_].length;
+    starts_.push_back(static_cast<u32>(as_.offset()));
     instruction();
   }
+  starts_.push_back(static_cast<u32>(as_.offset()));
   switch (forms_.back().scheme) {
     case Scheme::kJump:
     case Scheme::kJumpIf:
@@ -42,6 +44,7 @@ bool Emitter::emit() {
       jump_to(next_rip_);
       break;
   }
+  starts_.push_back(static_cast<u32>(as_.offset()));
   cold_code();
   return !errors_.failed;
 }

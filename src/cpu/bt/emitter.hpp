@@ -48,6 +48,8 @@ class Emitter {
   std::size_t linked_offset() const { return 0; }
   std::size_t entered_offset(const asmjit::CodeHolder& holder) const { return holder.labelOffset(entered_); }
   const std::vector<LinkSpot>& links() const { return links_; }
+  /// Offsets where each guest instruction's code begins, the unit's end, and what is out of line.
+  const std::vector<u32>& starts() const { return starts_; }
 
  private:
   // emitter.cpp
@@ -178,6 +180,7 @@ class Emitter {
   std::vector<CodeStore> code_stores_;
   std::vector<std::function<void()>> cold_;
   std::vector<LinkSpot> links_;
+  std::vector<u32> starts_;
 };
 
 }  // namespace vellum::bt

@@ -13,11 +13,16 @@ Result<u64> number(std::string_view key, std::string_view value, u64 low, u64 hi
   return n;
 }
 
+Result<bool> on_off(std::string_view key, std::string_view value) {
+  if (value == "on" || value == "off") return value == "on";
+  return fail(ErrorCode::kInvalidArgument, "{}={}: expected on or off", key, value);
+}
+
 Result<> apply(std::string_view key, std::string_view value, Options& to) {
   if (key == "chain") {
-    if (value != "on" && value != "off")
-      return fail(ErrorCode::kInvalidArgument, "chain={}: expected on or off", value);
-    to.chain = value == "on";
+    VELLUM_TRY_ASSIGN_TO(to.chain, on_off(key, value));
+  } else if (key == "perfmap") {
+    VELLUM_TRY_ASSIGN_TO(to.perf_map, on_off(key, value));
   } else if (key == "unit") {
     VELLUM_TRY_ASSIGN(n, number(key, value, 1, 32));
     to.unit = static_cast<unsigned>(n);
@@ -29,7 +34,8 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
     VELLUM_TRY_ASSIGN(n, number(key, suffixed ? value.substr(0, value.size() - 1) : value, 1, 1024));
     to.cache_bytes = static_cast<std::size_t>(n) << 20;
   } else {
-    return fail(ErrorCode::kInvalidArgument, "'{}': unknown; there are: unit, chain, threshold, cache", key);
+    return fail(ErrorCode::kInvalidArgument,
+                "'{}': unknown; there are: unit, chain, threshold, cache, perfmap", key);
   }
   return {};
 }

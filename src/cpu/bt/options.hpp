@@ -17,6 +17,8 @@ struct Options {
   bool chain = true;
   /// The most instructions of a unit, 1 to 32.
   unsigned unit = 32;
+  /// Names translated code for perf(1), in /tmp/perf-PID.map.
+  bool perf_map = false;
 };
 
 /// "unit=8,chain=off,threshold=0,cache=16M": any of these, in any order; what is not named stays as it is in

@@ -26,6 +26,7 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
       v_(interp_.vcpu()),
       context_(block_.context()),
       cache_(options.cache_bytes),
+      perf_map_(options.perf_map, index == 0),
       called_out_by_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {
   context_.owner = this;
   context_.host_tsc_lead = clock.host_tsc_lead().value_or(0);
@@ -43,6 +44,7 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
   };
   routines_ = emit_routines(cache_, context_, distances_, callbacks);
   routines_end_ = cache_.used();
+  perf_map_.add(cache_.begin(), cache_.used(), "bt:routines");
   v_.mmu.attach_front(context_.tlb);
   interp_.set_runner(*this, options_.unit);
 }
@@ -82,6 +84,8 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   const auto why = static_cast<Leave>(routines_.enter(t->entered));
   v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
   done += static_cast<u64>(left - context_.left);
+  if (v_.trace.wants(TraceKind::kExits)) [[unlikely]]
+    trace_leave(why);
   if (why == Leave::kFlow) return context_.flow;
   if (why == Leave::kClosed) {
     closed_units_.add();
@@ -181,6 +185,9 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
   t = {linear, code + emitter.linked_offset(), code + emitter.entered_offset(holder),
        static_cast<const Translation*>(unit.translated)};
   unit.translated = &t;
+  if (v_.trace.wants(TraceKind::kUnits)) [[unlikely]]
+    trace_unit(unit, linear, emitter, {code, holder.codeSize()});
+  if (perf_map_.on()) perf_map_.add(code, holder.codeSize(), fmt::format("bt:{:x}", linear));
   translated_units_.add();
   translated_instructions_.add(unit.count);
   return &t;
@@ -252,6 +259,9 @@ u64 Translator::run_site(const Site& site) {
   catch_up(site);
   called_out_.add();
   called_out_by_[site.mnemonic].add();
+  if (v_.trace.wants(TraceKind::kExits)) [[unlikely]]
+    v_.trace.line("exits: callout for {} before {:x}",
+                  ZydisMnemonicGetString(static_cast<ZydisMnemonic>(site.mnemonic)), site.next_rip);
   v_.state.rip = site.next_rip;
   v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
   const Flow flow = site.insn.run(v_, site.insn);

@@ -9,6 +9,7 @@
 #include "cpu/bt/context_numbers.hpp"
 #include "cpu/bt/emitter.hpp"
 #include "cpu/bt/options.hpp"
+#include "cpu/bt/perf_map.hpp"
 #include "cpu/bt/routines.hpp"
 #include "cpu/bt/vcpu_block.hpp"
 
@@ -56,6 +57,11 @@ class Translator final : public Engine, private interp::UnitRunner {
   JumpEntry& jump_entry(u64 linear, u64& tag);
   const u8* go_on(interp::Flow flow);
 
+  // trace.cpp
+  void trace_unit(const interp::Unit& unit, u64 linear, const Emitter& emitter,
+                  std::span<const u8> host) const;
+  void trace_leave(Leave why) const;
+
   u64 run_site(const Site& site);
   SlowAccess slow_access(const Site& site, u64 linear);
   u64 code_store(const Site& site, const u8* host);
@@ -70,6 +76,7 @@ class Translator final : public Engine, private interp::UnitRunner {
   Context& context_;
   Distances distances_;
   CodeCache cache_;
+  PerfMap perf_map_;
   Routines routines_;
   std::size_t routines_end_ = 0;
 

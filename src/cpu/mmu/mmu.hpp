@@ -14,6 +14,7 @@
 
 #include "base/address.hpp"
 #include "base/stats.hpp"
+#include "base/trace.hpp"
 #include "cpu/mmu/access.hpp"
 #include "cpu/mmu/code_map.hpp"
 #include "cpu/mmu/front_tlb.hpp"
@@ -190,6 +191,7 @@ class Mmu {
   /// DR6 bits B0-B3 of data and I/O breakpoints that matched since last cleared; the engine raises the #DB
   /// trap after the instruction.
   u32 breakpoint_hits = 0;
+  Tracer trace;
 
   struct Stats {
     Counter slow_reads, slow_writes, walks, page_faults, mmio_reads, mmio_writes, flushes, page_flushes,

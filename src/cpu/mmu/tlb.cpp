@@ -74,6 +74,9 @@ TlbEntry* Mmu::fill(u64 address, Access access, unsigned context) {
     page_fault(address, error_code);
     return nullptr;
   }
+  if (trace.wants(TraceKind::kMmu)) [[unlikely]]
+    trace.line("mmu: {:x} is at {:x} in a page of {} KiB{}", address, (t.page + (address & kPageMask)).value,
+               bit(t.page_shift - 10), t.global ? ", global" : "");
   const unsigned size_class = size_class_of(t.page_shift);
   if (size_class != 0) large_pages_.add(large_key(address, size_class));
 
@@ -101,6 +104,8 @@ TlbEntry* Mmu::fill(u64 address, Access access, unsigned context) {
 // changed the structures without an INVLPG, as it may.
 void Mmu::page_fault(u64 address, u32 error_code) {
   stats.page_faults.add();
+  if (trace.wants(TraceKind::kMmu)) [[unlikely]]
+    trace.line("mmu: page fault at {:x}, error code {:#x}", address, error_code);
   raise(x86::kPf, error_code, address);
   TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
   if (e.page == address >> kPageShift && counts(e)) e.page = TlbEntry::kInvalid;
@@ -195,6 +200,8 @@ void Mmu::attach_front(FrontTlb& front) {
 
 void Mmu::flush_all() {
   stats.flushes.add();
+  if (trace.wants(TraceKind::kMmu)) [[unlikely]]
+    trace.line("mmu: flush of everything");
   adopt_stamps(stamps_.renew_all());
   code_map_.drop_all();
   large_pages_.clear();
@@ -207,22 +214,30 @@ void Mmu::flush_non_global() {
 
 void Mmu::flush_pcid(u16 pcid) {
   stats.flushes.add();
+  if (trace.wants(TraceKind::kMmu)) [[unlikely]]
+    trace.line("mmu: flush of PCID {:#x}", pcid);
   adopt_stamps(stamps_.renew(pcid));
 }
 
 void Mmu::flush_all_non_global() {
   stats.flushes.add();
+  if (trace.wants(TraceKind::kMmu)) [[unlikely]]
+    trace.line("mmu: flush of all but global pages");
   adopt_stamps(stamps_.renew_all_non_global());
 }
 
 void Mmu::flush_page(u64 address) {
   stats.page_flushes.add();
+  if (trace.wants(TraceKind::kMmu)) [[unlikely]]
+    trace.line("mmu: flush of page {:x}", address);
   drop_page(address, stamp_, global_stamp_);
   code_map_.drop_page(address);
 }
 
 void Mmu::flush_pcid_page(u16 pcid, u64 address) {
   stats.page_flushes.add();
+  if (trace.wants(TraceKind::kMmu)) [[unlikely]]
+    trace.line("mmu: flush of page {:x} in PCID {:#x}", address, pcid);
   drop_page(address, stamps_.of(pcid), TlbStamps::kNone);
   if (pcid == stamps_.pcid())
     code_map_.drop_page(address);
@@ -231,6 +246,8 @@ void Mmu::flush_pcid_page(u16 pcid, u64 address) {
 }
 
 void Mmu::switch_address_space(u16 pcid) {
+  if (trace.wants(TraceKind::kMmu)) [[unlikely]]
+    trace.line("mmu: address space {:x}, PCID {:#x}", state_.cr3, pcid);
   adopt_stamps(stamps_.switch_to(pcid));
 }
 

@@ -69,7 +69,12 @@ std::optional<std::string> deliver_event(Vcpu& v, const Exception& event) {
   std::string chain;
   for (unsigned attempt = 0; attempt < kMaxChain; ++attempt) {
     record(v, current);
-    if (try_deliver(v, current)) return std::nullopt;
+    const u64 from = v.state.rip;
+    if (try_deliver(v, current)) {
+      if (v.trace.wants(TraceKind::kIrq)) [[unlikely]]
+        v.trace.line("irq: {} at {:x}, to {:x}", describe(current), from, v.state.rip);
+      return std::nullopt;
+    }
     const Exception met = v.fault;
     chain += fmt::format("{}{}", chain.empty() ? "" : ", ", describe(current));
     switch (combine(current, met)) {

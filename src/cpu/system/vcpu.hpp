@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "base/trace.hpp"
 #include "cpu/hazard.hpp"
 #include "cpu/mmu/mmu.hpp"
 #include "cpu/state.hpp"
@@ -50,6 +51,9 @@ struct Vcpu {
   u32 pauses = 0;  ///< PAUSE instructions, for yielding the host CPU now and then
   /// Instructions retired before the unit now running, and within it, for RDTSC and the virtual clock.
   u64 retired = 0;
+  Tracer trace;
+
+  void set_trace(const Tracer& to) { trace = mmu.trace = to; }
 
   // Each records an exception and returns false, for `return v.raise_gp(0);`.
   bool raise(const x86::Exception& e) {

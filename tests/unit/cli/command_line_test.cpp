@@ -65,6 +65,10 @@ TEST(CommandLine, EveryOptionReachesItsField) {
                                           "--no-reboot",
                                           "--debug-exit",
                                           "--stats",
+                                          "--trace",
+                                          "bt,irq",
+                                          "--trace-file",
+                                          "trace",
                                           "--debugcon",
                                           "log",
                                           "--log-level",
@@ -80,6 +84,8 @@ TEST(CommandLine, EveryOptionReachesItsField) {
   EXPECT_TRUE(options.machine.debug_exit);
   EXPECT_TRUE(options.stats);
   EXPECT_EQ(options.machine.debugcon, "log");
+  EXPECT_EQ(options.machine.trace, TraceKind::kUnits | TraceKind::kIrq);
+  EXPECT_EQ(options.machine.trace_file, "trace");
   EXPECT_EQ(options.log_level, spdlog::level::debug);
 }
 
