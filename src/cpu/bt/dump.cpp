@@ -15,23 +15,26 @@ struct Field {
 #define VELLUM_FIELD(type, member) \
   { offsetof(type, member), sizeof(type::member), #member }
 constexpr Field kContextFields[] = {
-    VELLUM_FIELD(Context, left),         VELLUM_FIELD(Context, flags),
-    VELLUM_FIELD(Context, link),         VELLUM_FIELD(Context, target),
-    VELLUM_FIELD(Context, scratch),      VELLUM_FIELD(Context, code_context),
-    VELLUM_FIELD(Context, vectors),      VELLUM_FIELD(Context, reload),
-    VELLUM_FIELD(Context, data_address), VELLUM_FIELD(Context, host_mxcsr),
-    VELLUM_FIELD(Context, host_fcw),     VELLUM_FIELD(Context, fx_image),
-    VELLUM_FIELD(Context, leave_jump),   VELLUM_FIELD(Context, leave_link),
-    VELLUM_FIELD(Context, call_out),     VELLUM_FIELD(Context, slow_access),
-    VELLUM_FIELD(Context, code_store),   VELLUM_FIELD(Context, leave_closed),
-    VELLUM_FIELD(Context, load_vectors), VELLUM_FIELD(Context, jumps),
-    VELLUM_FIELD(Context, tlb),
+    VELLUM_FIELD(Context, left),          VELLUM_FIELD(Context, flags),
+    VELLUM_FIELD(Context, link),          VELLUM_FIELD(Context, target),
+    VELLUM_FIELD(Context, host_tsc_lead), VELLUM_FIELD(Context, scratch),
+    VELLUM_FIELD(Context, code_context),  VELLUM_FIELD(Context, vectors),
+    VELLUM_FIELD(Context, reload),        VELLUM_FIELD(Context, data_address),
+    VELLUM_FIELD(Context, host_mxcsr),    VELLUM_FIELD(Context, host_fcw),
+    VELLUM_FIELD(Context, fx_image),      VELLUM_FIELD(Context, leave_jump),
+    VELLUM_FIELD(Context, leave_link),    VELLUM_FIELD(Context, call_out),
+    VELLUM_FIELD(Context, slow_access),   VELLUM_FIELD(Context, code_store),
+    VELLUM_FIELD(Context, leave_closed),  VELLUM_FIELD(Context, load_vectors),
+    VELLUM_FIELD(Context, jumps),         VELLUM_FIELD(Context, tlb),
 };
 constexpr Field kStateFields[] = {
-    VELLUM_FIELD(VcpuState, gpr),
-    VELLUM_FIELD(VcpuState, rip),
-    VELLUM_FIELD(VcpuState, rflags),
-    VELLUM_FIELD(VcpuState, seg),
+    VELLUM_FIELD(VcpuState, gpr),  VELLUM_FIELD(VcpuState, rip),      VELLUM_FIELD(VcpuState, rflags),
+    VELLUM_FIELD(VcpuState, seg),  VELLUM_FIELD(VcpuState, ldtr),     VELLUM_FIELD(VcpuState, tr),
+    VELLUM_FIELD(VcpuState, gdtr), VELLUM_FIELD(VcpuState, idtr),     VELLUM_FIELD(VcpuState, cr0),
+    VELLUM_FIELD(VcpuState, cr2),  VELLUM_FIELD(VcpuState, cr3),      VELLUM_FIELD(VcpuState, cr4),
+    VELLUM_FIELD(VcpuState, dr),   VELLUM_FIELD(VcpuState, dr6),      VELLUM_FIELD(VcpuState, dr7),
+    VELLUM_FIELD(VcpuState, xcr0), VELLUM_FIELD(VcpuState, xsave),    VELLUM_FIELD(VcpuState, msr),
+    VELLUM_FIELD(VcpuState, cpl),  VELLUM_FIELD(VcpuState, activity),
 };
 #undef VELLUM_FIELD
 
