@@ -65,6 +65,7 @@ struct alignas(64) Context {
   u64 host_tsc_lead = 0;  ///< Clock::host_tsc_lead()
   u64 scratch = 0;
   std::array<u64, 2> code_context{};  ///< of the lower and the upper half of the address space
+  std::array<u32, 2> code_serial{};   ///< ContextNumbers::serial() of each
   interp::Flow flow = interp::Flow::kNext;
   // Vector and x87 state (vector_state.hpp).
   u32 vectors = 0;       ///< VectorBits: what the host's registers hold

@@ -38,28 +38,49 @@ void Emitter::look_up_jump(const asmjit::Label& miss, i32 stack_bytes) {
   as_.jmp(gs_at(kT1, jump_at(offsetof(JumpEntry, entry)), 8));
 }
 
+void Emitter::leave_to_link(u64 target, u32 number) {
+  load_constant(kT0, target);
+  as_.mov(d_.rip(), kT0);
+  as_.mov(field(offsetof(Context, link), 4), number);
+  as_.jmp(field(offsetof(Context, leave_link), 8));
+}
+
 // A direct transfer to `target`; flags are packed. Within the page it is linked: whoever runs here was let in
-// under a mapping of this page that is still in force. Other pages are looked up.
+// under a mapping of this page that is still in force. To another page it is linked for one mapping and
+// privilege, and looked up under others.
+//
+// A chain of jumps forward within a page ends, so that only jumps back look for hazards; and what would make
+// the page's units stale is either this vCPU's own store, which leaves translated code, or another
+// processor's, which this one need not see before it serializes (SDM vol. 3A §8.1.3).
 void Emitter::jump_to(u64 target) {
   const asmjit::Label out = as_.newLabel();
+  const u32 number = source_.first_link + static_cast<u32>(links_.size());
+  LinkSpot spot{.target = target};
   if (target >> kPageShift == source_.linear >> kPageShift) {
-    const u32 number = source_.first_link + static_cast<u32>(links_.size());
+    spot.forward = target > source_.linear;
     as_.long_().jmp(out);
-    links_.push_back({as_.offset() - 4, target});
+    spot.offset = as_.offset() - 4;
+    links_.push_back(spot);
     cold_.push_back([this, out, target, number] {
       as_.bind(out);
-      load_constant(kT0, target);
-      as_.mov(d_.rip(), kT0);
-      as_.mov(field(offsetof(Context, link), 4), number);
-      as_.jmp(field(offsetof(Context, leave_link), 8));
+      leave_to_link(target, number);
     });
     return;
   }
-  load_constant(kT0, target);
-  look_up_jump(out);
-  cold_.push_back([this, out, target] {
+  constexpr i32 kNoSerial = 0x7fffffff;
+  as_.cmp(field(offsetof(Context, code_serial) + 4 * (target >> 63), 4), kNoSerial);
+  spot.guard = as_.offset() - 4;
+  as_.jne(out);
+  as_.long_().jmp(out);
+  spot.offset = as_.offset() - 4;
+  links_.push_back(spot);
+  cold_.push_back([this, out, target, number] {
+    const asmjit::Label miss = as_.newLabel();
     as_.bind(out);
-    leave_at(target);
+    load_constant(kT0, target);
+    look_up_jump(miss);
+    as_.bind(miss);
+    leave_to_link(target, number);
   });
 }
 

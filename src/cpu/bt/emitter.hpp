@@ -3,7 +3,7 @@
 //   linked:   hazards? page's generation? -> leave at the unit's start
 //   entered:  budget -= instructions; not enough -> leave at the unit's start
 //             instruction ...
-//             jump(s): patched to the next unit's `linked` once known, or looked up
+//             jump(s): patched to the next unit's `linked` or `entered` once known, or looked up
 //   cold:     slow memory accesses, stores that hit code, exits
 //
 // Where the guest's arithmetic flags are is known at each point: each flag is in the host's flags, packed in
@@ -21,10 +21,12 @@
 
 namespace vellum::bt {
 
-/// A direct jump within a page, to be patched when its target is translated.
+/// A direct jump, to be patched when its target is translated.
 struct LinkSpot {
   std::size_t offset = 0;  ///< of the jump's 32-bit displacement, from the start of the unit's code
+  std::size_t guard = 0;  ///< of the Context::code_serial that it is good for; 0: it leads into the same page
   u64 target = 0;
+  bool forward = false;  ///< within the page, past the unit's start: nothing need be checked anew
 };
 
 struct UnitSource {
@@ -114,6 +116,7 @@ class Emitter {
 
   // emit_branch.cpp
   void jump_to(u64 target);
+  void leave_to_link(u64 target, u32 number);
   void look_up_jump(const asmjit::Label& miss, i32 stack_bytes = 0);
   void leave_at(u64 rip);
   void jump();

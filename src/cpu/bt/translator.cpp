@@ -62,18 +62,21 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   pending_link_.reset();
   const Translation* t = nullptr;
   const bool closed = std::exchange(closed_, false);
-  if (!closed && limit >= unit.count && unit.page != nullptr) t = find(unit, linear);
+  if (!closed && limit >= unit.count && unit.page != nullptr && !unit.wraps(linear)) t = find(unit, linear);
   if (t == nullptr) return interp::Interpreter::run_unit(v_, unit, limit, done);
 
+  if (code_contexts_.exhausted()) {
+    flush();
+    code_contexts_.restart();
+    code_key_ = ~0u;
+    return interp::Interpreter::run_unit(v_, unit, limit, done);
+  }
   select_code_contexts(key);
   u64 tag;
   JumpEntry& entry = jump_entry(linear, tag);
   entry = {tag, t->linked};
   if (pending && !unit.crosses() && *pending < links_.size() && links_[*pending].target == linear) {
-    const Link& l = links_[*pending];
-    cache_.patch32(l.at, static_cast<u32>(t->linked - (l.at + 4)));
-    routines_.serialize();
-    linked_.add();
+    link(links_[*pending], *t);
   }
 
   const i64 left = static_cast<i64>(std::min(limit, u64{std::numeric_limits<i64>::max()}));
@@ -95,6 +98,14 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   return Flow::kJump;
 }
 
+void Translator::link(const Link& from, const Translation& to) {
+  const u8* const entry = from.forward ? to.entered : to.linked;
+  cache_.patch32(from.at, static_cast<u32>(entry - (from.at + 4)));
+  if (from.guard != nullptr) cache_.patch32(from.guard, context_.code_serial[from.target >> 63]);
+  routines_.serialize();
+  linked_.add();
+}
+
 // What look-ups by guest-virtual address must agree in: the mappings of both halves, and the privilege.
 void Translator::select_code_contexts(u32 key) {
   const std::array<u64, 2> stamps{v_.mmu.code_map_stamp(0), v_.mmu.code_map_stamp(~u64{0})};
@@ -103,8 +114,10 @@ void Translator::select_code_contexts(u32 key) {
   code_stamps_ = stamps;
   bool forget = false;
   const auto select_both = [&] {
-    for (unsigned half = 0; half < 2 && !forget; ++half)
+    for (unsigned half = 0; half < 2 && !forget; ++half) {
       context_.code_context[half] = code_contexts_.select(stamps[half], key, forget);
+      context_.code_serial[half] = code_contexts_.serial();
+    }
   };
   select_both();
   if (!forget) return;
@@ -180,7 +193,9 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
     unit.runs = 0;
     return nullptr;
   }
-  for (const LinkSpot& spot : emitter.links()) links_.push_back({code + spot.offset, spot.target});
+  for (const LinkSpot& spot : emitter.links())
+    links_.push_back(
+        {code + spot.offset, spot.guard != 0 ? code + spot.guard : nullptr, spot.target, spot.forward});
   Translation& t = translations_.emplace_back();
   t = {linear, code + emitter.linked_offset(), code + emitter.entered_offset(holder),
        static_cast<const Translation*>(unit.translated)};
@@ -227,7 +242,7 @@ const u8* Translator::go_on(Flow flow) {
   if (flow == Flow::kEndUnit) {
     if (v_.hazards.load() != 0 || v_.state.activity != Activity::kRunning) return nullptr;
     interp_.refresh_mode();
-    if (!interp_.mode_64() || interp_.must_step()) return nullptr;
+    if (!interp_.mode_64() || interp_.must_step() || code_contexts_.exhausted()) return nullptr;
     v_.mmu.code_was_written = false;
     select_code_contexts(interp_.key());
   } else if (flow != Flow::kJump) {

@@ -41,8 +41,10 @@ class Translator final : public Engine, private interp::UnitRunner {
     const Translation* next = nullptr;  ///< the same unit at another address
   };
   struct Link {
-    const u8* at = nullptr;  ///< the displacement of the jump
+    const u8* at = nullptr;     ///< the displacement of the jump
+    const u8* guard = nullptr;  ///< what is compared with Context::code_serial, if anything is
     u64 target = 0;
+    bool forward = false;
   };
 
   interp::Flow run(const interp::Unit& unit, u32 key, u64 limit, u64& done) override;
@@ -51,7 +53,7 @@ class Translator final : public Engine, private interp::UnitRunner {
   const Translation* find(const interp::Unit& unit, u64 linear);
   const Translation* translate(const interp::Unit& unit, u64 linear);
   bool decode(const interp::Unit& unit);
-  void link(const Translation& to);
+  void link(const Link& from, const Translation& to);
   void flush();
   void select_code_contexts(u32 key);
   JumpEntry& jump_entry(u64 linear, u64& tag);

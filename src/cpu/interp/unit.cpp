@@ -85,6 +85,7 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
     if (!decode_unit(*unit, linear, page, mode)) return nullptr;
     replace(slot, std::move(unit));
   }
+  if (slot->wraps(linear)) return slot.get();
   // A replaced unit of this address gives way here, too.
   near = {unit_key, slot.get()};
   shortcut = {linear, v_.mmu.code_map_stamp(linear), key, slot.get()};

@@ -40,6 +40,8 @@ struct Unit {
            (second == nullptr || second->generation.load(std::memory_order_acquire) == second_generation);
   }
   bool crosses() const { return second != nullptr; }
+  /// Over the end of the address space, so that two halves' mappings count.
+  bool wraps(u64 linear) const { return crosses() && (linear | kPageMask) == ~u64{0}; }
 };
 
 class UnitCache : public StatSource {

@@ -1,0 +1,103 @@
+// Links between pages hold for one mapping and privilege each.
+#include <cstring>
+
+#include "long_guest.hpp"
+
+namespace vellum::bt {
+namespace {
+
+struct BtLink : LongGuest {
+  static constexpr u64 kFar =
+      0x200000;  // a page of two physical ones: kData counts in RAX, kData + 0x1000 in RBX
+  static constexpr u64 kBack = kCode + 0x40;
+
+  BtLink() {
+    map(kPml4, kData);
+    code({0x48, 0xff, 0xc0}, kData);
+    code({0x48, 0xff, 0xc3}, kData + 0x1000);
+    for (const u64 page : {kData, kData + 0x1000}) jump(page + 3, kFar + 3, kBack);
+    code({0xff, 0xc9, 0x75, 0xbc, 0xf4}, kBack);  // DEC ECX; JNZ kCode; HLT
+  }
+  // Tables at `pml4` and the three pages behind it: as LongGuest's, and kFar -> `physical`.
+  void map(u64 pml4, u64 physical) {
+    const u64 pt = pml4 == kPml4 ? 0x5000 : pml4 + 0x3000;
+    put64(pml4, (pml4 + 0x1000) | 3);
+    put64(pml4 + 0x1000, (pml4 + 0x2000) | 3);
+    put64(pml4 + 0x2000, 0x83);
+    put64(pml4 + 0x2008, pt | 3);
+    put64(pt, physical | 3);
+  }
+  void jump(u64 at, u64 linear, u64 target) {
+    code({0xe9}, at);
+    const u32 distance = static_cast<u32>(target - (linear + 5));
+    std::memcpy(ram_->host(GuestPhys(at + 1)), &distance, 4);
+  }
+};
+
+TEST_F(BtLink, LoopOverTwoPagesStaysInTranslatedCode) {
+  jump(kCode, kCode, kFar);
+  state_.gpr[x86::kRcx] = 10'000;
+  run();
+  EXPECT_EQ(rax(), 10'000u);
+  EXPECT_EQ(ran_, 50'001u);
+  EXPECT_LT(count("entries"), 20u);
+}
+
+TEST_F(BtLink, BudgetIsExactInALoopOverTwoPages) {
+  jump(kCode, kCode, kFar);
+  for (const u64 n : {1, 4, 5, 6, 1003}) {
+    state_.gpr[x86::kRax] = 0;
+    state_.gpr[x86::kRcx] = 100'000;
+    state_.rip = kCode;
+    EXPECT_TRUE(std::holds_alternative<exit::BudgetSpent>(run(n)));
+    EXPECT_EQ(ran_, n);
+    EXPECT_EQ(rax(), (n + 3) / 5);
+  }
+}
+
+TEST_F(BtLink, InvlpgOfTheTargetsPageTakesEffect) {
+  code({0x0f, 0x01, 0x3a}, kCode);  // INVLPG [RDX]
+  jump(kCode + 3, kCode + 3, kFar);
+  state_.gpr[x86::kRdx] = kFar;
+  state_.gpr[x86::kRcx] = 100;
+  run();
+  put64(0x5000, (kData + 0x1000) | 3);
+  VcpuState& s = engine_.vcpu().state;  // not by push(), which flushes
+  s.activity = Activity::kRunning;
+  s.rip = kCode;
+  s.gpr[x86::kRcx] = 77;
+  resume();
+  EXPECT_EQ(rax(), 100u);
+  EXPECT_EQ(state_.gpr[x86::kRbx], 77u);
+}
+
+TEST_F(BtLink, EachAddressSpaceGoesToItsOwnPage) {
+  constexpr u64 kOther = 0x30000;
+  map(kOther, kData + 0x1000);
+  code({0x0f, 0x22, 0xde, 0x48, 0x87, 0xf7}, kCode);  // MOV CR3, RSI; XCHG RDI, RSI
+  jump(kCode + 6, kCode + 6, kFar);
+  state_.gpr[x86::kRsi] = kOther;
+  state_.gpr[x86::kRdi] = kPml4;
+  state_.gpr[x86::kRcx] = 1001;
+  run();
+  EXPECT_EQ(state_.gpr[x86::kRbx], 501u);
+  EXPECT_EQ(rax(), 500u);
+}
+
+TEST_F(BtLink, EachPcidFindsItsOwnPageAgainWithoutLeaving) {
+  constexpr u64 kOther = 0x30000;
+  map(kOther, kData + 0x1000);
+  code({0x0f, 0x22, 0xde, 0x48, 0x87, 0xf7}, kCode);
+  jump(kCode + 6, kCode + 6, kFar);
+  state_.cr4 |= x86::cr4::kPcide;
+  state_.gpr[x86::kRsi] = kOther | 1 | u64{1} << 63;  // NOFLUSH
+  state_.gpr[x86::kRdi] = kPml4 | u64{1} << 63;
+  state_.gpr[x86::kRcx] = 1001;
+  run();
+  EXPECT_EQ(state_.gpr[x86::kRbx], 501u);
+  EXPECT_EQ(rax(), 500u);
+  EXPECT_LT(count("entries"), 40u);
+}
+
+}  // namespace
+}  // namespace vellum::bt
