@@ -122,6 +122,11 @@ TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
   EXPECT_EQ(error_of({}), "what to do? 'vellum run --kernel FILE' boots a guest; see 'vellum --help'");
 }
 
+TEST(CommandLine, TracesAreNamedAndGoSomewhere) {
+  EXPECT_NE(error_of({"run", "--kernel", "k", "--trace", "bt,irqs"}).find("'irqs'"), std::string::npos);
+  EXPECT_NE(error_of({"run", "--kernel", "k", "--trace-file", "t"}).find("--trace"), std::string::npos);
+}
+
 TEST(CommandLine, MemoryHasBounds) {
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--memory", "4K"}),
             "--memory: 4096 bytes is too little; give at least 1M, for Linux 64M or more");
