@@ -22,21 +22,23 @@ constexpr u64 kCaseFlags =
 
 }  // namespace
 
-Result<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string_view engine) {
+Result<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string_view engine, unsigned unit) {
   if (engine != "interp" && engine != "bt")
     return fail(ErrorCode::kInvalidArgument, "unknown engine '{}'; there are: interp, bt", engine);
   VELLUM_TRY_ASSIGN(ram, GuestRam::create(2 << 20));
   VELLUM_TRY_ASSIGN(model, x86::CpuModel::create("host"));
-  auto runner = std::unique_ptr<EngineRunner>(new EngineRunner(engine, std::move(ram), std::move(model)));
+  auto runner =
+      std::unique_ptr<EngineRunner>(new EngineRunner(engine, unit, std::move(ram), std::move(model)));
   runner->build_guest();
   return runner;
 }
 
-EngineRunner::EngineRunner(std::string_view engine, std::unique_ptr<GuestRam> ram, x86::CpuModel model)
+EngineRunner::EngineRunner(std::string_view engine, unsigned unit, std::unique_ptr<GuestRam> ram,
+                           x86::CpuModel model)
     : ram_(std::move(ram)), model_(std::move(model)), space_{*ram_, mmio_, ports_} {
   if (engine == "bt") {
     // Every instruction is translated, the first time that it runs.
-    const bt::Options options{.cache_bytes = 4 << 20, .threshold = 0, .unit = 1};
+    const bt::Options options{.cache_bytes = 4 << 20, .threshold = 0, .unit = unit};
     engine_ = std::make_unique<bt::Translator>(0, space_, board_, clock_, model_, hazards_, options);
   } else {
     engine_ = std::make_unique<interp::Interpreter>(0, space_, board_, clock_, model_, hazards_);
@@ -113,14 +115,14 @@ void EngineRunner::load_registers(const Case& c) {
   engine_->push(StateMask::kAll, s);
 }
 
-void EngineRunner::run(const Case& c, Outcome& o) {
+void EngineRunner::run(const Case& c, std::span<const u8> bytes, u64 instructions, Outcome& o) {
   u8* code = ram_->host(GuestPhys(kCodePage));
   std::fill_n(code, kPageSize, 0xcc);
-  std::copy_n(c.code.begin(), c.length, code + (c.in.rip - kCode));
+  std::copy(bytes.begin(), bytes.end(), code + (c.in.rip - kCode));
   ram_->note_store(GuestPhys(kCodePage), kPageSize);
   fill_data(c.data_seed, ram_->host(GuestPhys(kDataPage)), kWritableBytes);
   load_registers(c);
-  const Exit e = engine_->run(Budget{1});
+  const Exit e = engine_->run(Budget{instructions});
   VcpuState s;
   engine_->pull(StateMask::kAll, s);
   o.out.gpr = s.gpr;

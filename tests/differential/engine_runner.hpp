@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "base/clock.hpp"
 #include "case.hpp"
@@ -15,12 +16,15 @@ namespace vellum::differential {
 
 class EngineRunner {
  public:
-  /// `engine`: "interp" or "bt".
-  static Result<std::unique_ptr<EngineRunner>> create(std::string_view engine);
-  void run(const Case& c, Outcome& outcome);
+  /// `engine`: "interp" or "bt". `unit`: bt's longest.
+  static Result<std::unique_ptr<EngineRunner>> create(std::string_view engine, unsigned unit = 1);
+  void run(const Case& c, Outcome& outcome) { run(c, std::span(c.code).first(c.length), 1, outcome); }
+  /// Runs `code` instead of the case's, for so many instructions.
+  void run(const Case& c, std::span<const u8> code, u64 instructions, Outcome& outcome);
+  u64 retired() const { return engine_->retired(); }
 
  private:
-  EngineRunner(std::string_view engine, std::unique_ptr<GuestRam> ram, x86::CpuModel model);
+  EngineRunner(std::string_view engine, unsigned unit, std::unique_ptr<GuestRam> ram, x86::CpuModel model);
   void build_guest();
   void put64(u64 physical, u64 value);
   void load_registers(const Case& c);
