@@ -126,22 +126,35 @@ void Emitter::vector() {
   if (form_->sets_fip) fip_ = next_rip_ - insn_->length();
 }
 
-// FLDCW: while it masks all exceptions. Otherwise, or if the handler ran it and left the state not loaded,
-// translated code ends here.
+// FLDCW, LDMXCSR: while they mask all exceptions. Otherwise, or if the handler ran it and left the state not
+// loaded, translated code ends here.
 void Emitter::load_control() {
+  const bool x87 = insn_->info.mnemonic == ZYDIS_MNEMONIC_FLDCW;
+  const unsigned bytes = x87 ? 2 : 4;
   const asmjit::Label unmasks = as_.newLabel(), gone = as_.newLabel();
-  const ZydisDecodedOperand& m = insn_->operands[static_cast<unsigned>(form_->memory)];
-  const a::Mem value = field(offsetof(Context, scratch), 2);
-  address_of(m);
-  const a::Mem in_memory = look_up(2, false);
-  as_.movzx(a::eax, in_memory);
-  as_.mov(value, a::ax);
-  as_.not_(a::eax);
-  as_.test(a::al, 0x3f);
-  as_.jnz(unmasks);
-  as_.fldcw(value);
+  const a::Mem value = field(offsetof(Context, scratch), bytes);
+  address_of(insn_->operands[static_cast<unsigned>(form_->memory)]);
+  const a::Mem in_memory = look_up(bytes, false);
+  if (x87) {
+    constexpr u32 kMasks = 0x3f;
+    as_.movzx(a::eax, in_memory);
+    as_.mov(value, a::ax);
+    as_.and_(a::eax, kMasks);
+    as_.cmp(a::eax, kMasks);
+  } else {
+    constexpr u32 kMasks = 0x1f80, kReserved = 0xffff0000;
+    as_.mov(a::eax, in_memory);
+    as_.mov(value, a::eax);
+    as_.and_(a::eax, static_cast<i32>(kMasks | kReserved));
+    as_.cmp(a::eax, kMasks);
+  }
+  as_.jne(unmasks);
+  if (x87)
+    as_.fldcw(value);
+  else
+    as_.ldmxcsr(value);
   end_access();
-  as_.test(field(offsetof(Context, vectors), 1), u32{kX87Open});
+  as_.test(field(offsetof(Context, vectors), 1), u32{form_->vectors});
   as_.jz(gone);
   cold_.push_back([this, unmasks, gone, rip = next_rip_, length = insn_->length(), n = n_, fip = fip_] {
     as_.bind(unmasks);

@@ -22,7 +22,7 @@ enum class Scheme : u8 {
   kPop,
   kLeave,
   kVector,       ///< MMX, SSE, AVX, x87: the same instruction on the host's registers
-  kLoadControl,  ///< FLDCW
+  kLoadControl,  ///< FLDCW, LDMXCSR
   kStatusToAx,   ///< FNSTSW AX
   kPushMemory,
   kPushFlags,

@@ -124,6 +124,24 @@ Form x87(const x86::Decoded& d, const interp::Insn& insn) {
   }
 }
 
+// MXCSR by itself; other instructions of its family move whole states.
+Form control(const x86::Decoded& d, const interp::Insn& insn) {
+  Form form = plain(d, insn);
+  form.alignment = 0;
+  switch (d.info.mnemonic) {
+    case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR:
+      form.scheme = Scheme::kLoadControl;
+      [[fallthrough]];
+    case ZYDIS_MNEMONIC_STMXCSR:
+    case ZYDIS_MNEMONIC_VSTMXCSR:
+      form.vectors = d.info.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? kAvxOpen : kSseOpen;
+      return form;
+    default:
+      return {};
+  }
+}
+
 }  // namespace
 
 Form vector_form(const x86::Decoded& d, const interp::Insn& insn) {
@@ -131,12 +149,7 @@ Form vector_form(const x86::Decoded& d, const interp::Insn& insn) {
   if (row == nullptr) return {};
   if (row->family == Family::kVector) return vector(d, insn);
   if (row->family == Family::kX87) return x87(d, insn);
-  const ZydisMnemonic m = d.info.mnemonic;
-  if (m != ZYDIS_MNEMONIC_STMXCSR && m != ZYDIS_MNEMONIC_VSTMXCSR) return {};
-  Form form = plain(d, insn);
-  form.vectors = m == ZYDIS_MNEMONIC_STMXCSR ? kSseOpen : kAvxOpen;
-  form.alignment = 0;
-  return form;
+  return control(d, insn);
 }
 
 }  // namespace vellum::bt
