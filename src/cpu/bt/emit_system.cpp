@@ -58,10 +58,11 @@ void Emitter::require_ring0(const asmjit::Label& otherwise) {
 // Cold, from `from`: the handler does the instruction, and translated code goes on behind it.
 void Emitter::call_out_at(const asmjit::Label& from, const asmjit::Label& resume) {
   const Site& site = make_site(0, false);
-  cold_.push_back([this, from, resume, &site] {
+  cold_.push_back([this, from, resume, &site, first = n_ + 1] {
     as_.bind(from);
     site_to_scratch(site);
     as_.call(field(offsetof(Context, call_out), 8));
+    load_vectors_again(resume, site.next_rip, first);
     as_.jmp(resume);
   });
 }

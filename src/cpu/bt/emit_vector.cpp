@@ -32,12 +32,18 @@ constexpr std::size_t kFip = 8, kFdp = 16;
 
 }  // namespace
 
+// The VectorBits of the instructions from `first` to the next that always calls out.
+u32 Emitter::vectors_needed(unsigned first) const {
+  u32 needed = 0;
+  for (std::size_t n = first; n < forms_.size() && forms_[n].scheme != Scheme::kCallOut; ++n)
+    needed |= forms_[n].vectors;
+  return needed;
+}
+
 // From here to the next callout: what its instructions need is there, or translated code is left. At the
 // unit's start or behind a callout, so that no flags are in the host's.
 void Emitter::check_vectors() {
-  u32 needed = 0;
-  for (std::size_t n = n_; n < forms_.size() && forms_[n].scheme != Scheme::kCallOut; ++n)
-    needed |= forms_[n].vectors;
+  const u32 needed = vectors_needed(n_);
   if (needed == 0) return;
   const asmjit::Label load = as_.newLabel(), loaded = as_.newLabel();
   for (u32 bit = kSseOpen; bit <= kX87Open; bit <<= 1) {
@@ -46,15 +52,24 @@ void Emitter::check_vectors() {
     as_.jz(load);
   }
   as_.bind(loaded);
-  cold_.push_back([this, load, loaded, needed, rip = next_rip_, first = n_, fip = fip_] {
+  cold_.push_back([this, load, loaded, rip = next_rip_, first = n_, fip = fip_] {
     as_.bind(load);
-    as_.mov(a::eax, needed);
-    as_.call(field(offsetof(Context, load_vectors), 8));
-    as_.test(a::eax, a::eax);
-    as_.jnz(loaded);
     fip_ = fip;
-    leave_closed_at(rip, first);
+    load_vectors_again(loaded, rip, first);
+    fip_.reset();
   });
+}
+
+// Cold: what the instructions from `first`, at `rip`, need. Goes on at `resume`, or behind itself if they
+// need nothing.
+void Emitter::load_vectors_again(const asmjit::Label& resume, u64 rip, unsigned first) {
+  const u32 needed = vectors_needed(first);
+  if (needed == 0) return;
+  as_.mov(a::eax, needed);
+  as_.call(field(offsetof(Context, load_vectors), 8));
+  as_.test(a::eax, a::eax);
+  as_.jnz(resume);
+  leave_closed_at(rip, first);
 }
 
 // Leaves before instruction `first`, at `rip`, for its handler and those behind it to run.

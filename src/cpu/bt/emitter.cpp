@@ -24,7 +24,8 @@ bool Emitter::emit() {
   for (n_ = 0; n_ < source_.unit.count; ++n_) {
     insn_ = &source_.decoded[n_];
     form_ = &forms_[n_];
-    if (n_ == 0 || forms_[n_ - 1].scheme == Scheme::kCallOut) check_vectors();
+    if (called_out_) check_vectors();
+    called_out_ = false;
     next_rip_ += source_.unit.insns[n_].length;
     starts_.push_back(static_cast<u32>(as_.offset()));
     instruction();
@@ -191,6 +192,7 @@ void Emitter::site_to_scratch(const Site& site) {
 void Emitter::call_out() {
   site_to_scratch(make_site(0, false));
   as_.call(field(offsetof(Context, call_out), 8));
+  called_out_ = true;
   fip_.reset();  // C++ has caught up, and the instruction may have set it
   host_ = 0;
   packed_ = kArithmetic;

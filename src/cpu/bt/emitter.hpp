@@ -107,7 +107,9 @@ class Emitter {
   void read_control_register();
 
   // emit_vector.cpp
+  u32 vectors_needed(unsigned first) const;
   void check_vectors();
+  void load_vectors_again(const asmjit::Label& resume, u64 rip, unsigned first);
   void leave_closed_at(u64 rip, unsigned first);
   void store_fip();
   void vector();
@@ -156,6 +158,7 @@ class Emitter {
   u64 host_ = 0;    ///< guest flags that the host's flags hold
   u64 packed_ = 0;  ///< those that Context::flags holds
 
+  bool called_out_ = true;  ///< the vector state may be in memory: before the unit, and behind a callout
   std::optional<u64> fip_;  ///< of the last x87 instruction, not yet in the state
 
   // Scratch registers free for operands in memory, and those to store after the instruction.

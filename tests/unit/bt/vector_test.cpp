@@ -60,6 +60,26 @@ TEST_F(BtVector, StateIsInMemoryForACalloutAndBackBehindIt) {
   EXPECT_EQ(count("vector state loaded"), 2u);
 }
 
+TEST_F(BtVector, StateIsBackBehindWhatSometimesCallsOut) {
+  program([](a::Assembler& as) {
+    as.movsd(a::xmm0, data());
+    as.fld(data(8));
+    as.mov(a::rax, asmjit::imm(u64{1} << 62));
+    as.mov(a::rdx, -1);
+    as.mov(a::edi, 4);
+    as.idiv(a::rdi);  // by the handler: the dividend is not a sign-extended half
+    as.addsd(a::xmm0, data(8));
+    as.rdtsc();  // by the handler, as the clock is virtual
+    as.addsd(a::xmm0, data(8));
+    as.fstp(data(24));
+    as.hlt();
+  });
+  run();
+  EXPECT_EQ(halted_in_handler(), -1);
+  EXPECT_EQ(xmm(0), 0x4014000000000000u) << "5.0";
+  EXPECT_EQ(at64(kData + 24), kTwo);
+}
+
 TEST_F(BtVector, FaultFindsWhatWasComputedBeforeIt) {
   u64 faulting = 0;
   program([&](a::Assembler& as) {
