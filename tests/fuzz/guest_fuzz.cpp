@@ -1,249 +1,92 @@
-// Runs arbitrary bytes as a guest's code in every mode, among descriptor tables and page tables that are
-// partly nonsense, on a whole board. Nothing that a guest does may crash the monitor, break one of its
-// assertions or reach memory that is not the guest's (guest RAM is surrounded by guard pages).
+// Runs arbitrary bytes as a guest's code in every mode (fuzz_guest.hpp) on a whole board, on the interpreter
+// and on the translator. Nothing that a guest does may crash the monitor, break one of its assertions or
+// reach memory that is not the guest's (guest RAM is surrounded by guard pages); and after every turn of
+// every vCPU the two engines must agree on all registers, on RAM and on every device.
 //
-// The input: mode, privilege, a seed for tables and registers, then the code, which is found at several
-// addresses.
-//
-//   0x00000  IVT (real mode), then noise    0x10000  PML4 or page directory   0x18000  noise
-//   0x04000  GDT                            0x11000  PDPT (4 in a row)        0x20000  code, again every 4
-//   KiB 0x06000  IDT                            0x12000  page directory           0x40000  stacks, TSS at
-//   0x50000 0x08000  LDT                            0x13000  page tables              0x60000  noise
+// The input: mode, privilege and the translator's options in one byte, a seed for tables and registers in
+// two, then the code.
+#include <fmt/ranges.h>
+
 #include <array>
 
-#include "fuzz_board.hpp"
-#include "fuzz_input.hpp"
+#include "fuzz_guest.hpp"
 #include "fuzz_watchdog.hpp"
+#include "machine/state_diff.hpp"
 
 using namespace vellum;
 
 namespace {
 
-enum class Mode : u8 { kReal, kVirtual8086, kFlat16, kFlat32, kPaged32, kPae, kCompat, kLong };
+/// How many instructions each vCPU may retire in each turn: the last ones end within a translation unit.
+constexpr std::array<u64, 5> kTurns{100, 100, 61, 1, 38};
 
-constexpr u64 kGdt = 0x4000, kIdt = 0x6000, kLdt = 0x8000, kTop = 0x10000, kPdpt = 0x11000,
-              kDirectory = 0x12000, kTables = 0x13000, kCode = 0x20000, kCodeEnd = 0x40000, kStacks = 0x40000,
-              kTss = 0x50000;
-constexpr u16 kCode0 = 0x08, kData0 = 0x10, kCode3 = 0x18, kData3 = 0x20, kTssSelector = 0x28;
-constexpr u64 kSlots = 512;
+MachineConfig translated(bool units) {
+  MachineConfig config = fuzz::board_config();
+  config.engine = "bt";
+  config.bt = {.cache_bytes = 1 << 20, .threshold = 0, .chain = units, .unit = units ? 32u : 1u};
+  return config;
+}
 
-class Guest {
+VcpuState state_of(Board& board, unsigned index) {
+  VcpuState s;
+  board.vcpus()[index]->engine->pull(StateMask::kAll, s);
+  return s;
+}
+
+void check_same(Board& interpreted, Board& translated, unsigned turn, unsigned index) {
+  const VcpuState a = state_of(interpreted, index), b = state_of(translated, index);
+  const auto differences = describe_differences(a, b);
+  VELLUM_ASSERT(differences.empty(), "turn {}, vCPU {}: interp (A) and bt (B) differ\n{}", turn, index,
+                fmt::join(differences, "\n"));
+  const u8* ram_a = interpreted.ram().host(GuestPhys(0));
+  const u8* ram_b = translated.ram().host(GuestPhys(0));
+  if (std::memcmp(ram_a, ram_b, fuzz::kMemory) == 0) return;
+  const auto at = std::mismatch(ram_a, ram_a + fuzz::kMemory, ram_b).first - ram_a;
+  VELLUM_ASSERT(false, "turn {}, vCPU {}: RAM differs at {:#x}: interp {:#x}, bt {:#x}", turn, index, at,
+                ram_a[at], ram_b[at]);
+}
+
+void check_same_devices(std::span<const SavedState> a, std::span<const SavedState> b) {
+  VELLUM_ASSERT(a.size() == b.size(), "{} states, and {}", a.size(), b.size());
+  for (std::size_t n = 0; n < a.size(); ++n)
+    VELLUM_ASSERT(a[n].kind == b[n].kind && a[n].bytes == b[n].bytes, "'{}' differs between interp and bt",
+                  a[n].kind);
+}
+
+/// A vCPU that had to be stopped by the clock stands wherever it was by then: from there on the engines are
+/// still run, but no more compared.
+class Pair {
  public:
-  Guest(Board& board, Mode mode, u8 privilege, u64 seed)
-      : ram_(board.ram()), mode_(mode), cpl_(privilege), noise_(seed) {}
+  Pair(Board& interpreted, Board& translated) : interpreted_(interpreted), translated_(translated) {}
 
-  void fill(std::span<const u8> code) {
-    for (u64 at = 0; at < fuzz::kMemory; at += 8) put(at, noise_.below(4) == 0 ? noise_.next() : 0);
-    for (u64 at = kCode; at < kCodeEnd; at += kPageSize) {
-      const u64 room = kCodeEnd - at;
-      guest_copy(ram_.host(GuestPhys(at)), code.data(), std::min<u64>(code.size(), room));
+  void run() {
+    for (unsigned turn = 0; turn < kTurns.size(); ++turn) {
+      for (unsigned n = 0; n < fuzz::kVcpus; ++n)
+        if (!stuck_[n]) run_one(turn, n);
+      fuzz::advance(interpreted_, 100'000);
+      fuzz::advance(translated_, 100'000);
     }
-    if (mode_ == Mode::kReal || mode_ == Mode::kVirtual8086)
-      for (u64 vector = 0; vector < 256; ++vector) put(4 * vector, code_address() - kCode, u64{kCode} >> 4);
-    tables();
-    paging();
-  }
-
-  VcpuState state(unsigned index) {
-    VcpuState s = reset_state(true);
-    for (u64& r : s.gpr) r = interesting();
-    s.gpr[x86::kRsp] = kStacks + 0x1000 * (noise_.below(14) + 1) - 8 * noise_.below(8);
-    s.rip = mode_ == Mode::kReal || mode_ == Mode::kVirtual8086 ? 0 : kCode;
-    s.rflags |= noise_.next() & (x86::rflags::kArithmetic | x86::rflags::kIf | x86::rflags::kDf);
-    if (noise_.below(8) == 0)
-      s.rflags |=
-          noise_.next() & (x86::rflags::kTf | x86::rflags::kAc | x86::rflags::kIopl | x86::rflags::kNt);
-    s.gdtr = {kGdt, static_cast<u16>(noise_.below(8) == 0 ? noise_.next() : 0x1fff)};
-    s.idtr = {mode_ == Mode::kReal ? 0 : kIdt,
-              static_cast<u16>(noise_.below(8) == 0 ? noise_.next() : 0xfff)};
-    s.ldtr = {.selector = 0x30, .attributes = 0x82, .limit = 0xfff, .base = kLdt};
-    s.tr = {.selector = kTssSelector, .attributes = 0x8b, .limit = 0x2067, .base = kTss + index * 0x4000};
-    s.cpl = cpl_;
-    control(s);
-    segments(s);
-    s.msr.star = u64{kCode0} << 32 | u64{kCode3 - 16 + 3} << 48;
-    s.msr.lstar = s.msr.cstar = kCode;
-    s.msr.sysenter_cs = kCode0;
-    s.msr.sysenter_eip = kCode;
-    s.msr.sysenter_esp = kStacks + 0x2000;
-    for (u64& dr : s.dr) dr = code_address();
-    if (noise_.below(8) == 0) s.dr7 |= noise_.next() & 0xffff03ff;
-    return s;
+    const auto saved = interpreted_.save();
+    if (comparable_) check_same_devices(saved, translated_.save());
   }
 
  private:
-  void put(u64 at, u64 value) { guest_store(ram_.host(GuestPhys(at)), value); }
-  void put(u64 at, u64 low, u64 high) {
-    guest_store(ram_.host(GuestPhys(at)), static_cast<u16>(low));
-    guest_store(ram_.host(GuestPhys(at + 2)), static_cast<u16>(high));
-  }
-  bool long_mode() const { return mode_ == Mode::kLong || mode_ == Mode::kCompat; }
-  bool paged() const { return mode_ >= Mode::kPaged32; }
-  u64 code_address() { return kCode + noise_.below(64); }
-
-  /// Addresses near edges, in tables and devices, and plain noise.
-  u64 interesting() {
-    switch (noise_.below(8)) {
-      case 0:
-        return noise_.below(fuzz::kMemory);
-      case 1:
-        return fuzz::kMemory - noise_.below(32);
-      case 2:
-        return (noise_.below(128) << 12) - noise_.below(32);
-      case 3:
-        return 0xfee0'0000 + 16 * noise_.below(64);
-      case 4:
-        return 0xfec0'0000 + 16 * noise_.below(2);
-      case 5:
-        return 0x0000'8000'0000'0000 - noise_.below(64);
-      case 6:
-        return noise_.below(256);
-      default:
-        return noise_.next() >> noise_.below(64);
-    }
-  }
-
-  static u64 descriptor(u64 base, u32 limit, u64 attributes) {
-    return (limit & 0xffff) | (base & 0xffffff) << 16 | (attributes & 0xff) << 40 |
-           (limit >> 16 & 0xfull) << 48 | (attributes >> 12 & 0xf) << 52 | (base >> 24 & 0xff) << 56;
-  }
-
-  u64 code_attributes(unsigned dpl) const {
-    const u64 size = mode_ == Mode::kLong ? 0xa000 : mode_ == Mode::kFlat16 ? 0x8000 : 0xc000;
-    return 0x9b | u64{dpl} << 5 | size;
-  }
-
-  void tables() {
-    for (const u64 table : {kGdt, kLdt})
-      for (u64 n = 0; n < 64; ++n)  // descriptors of all types, most with a sensible base
-        put(table + 8 * n,
-            descriptor(noise_.below(4) == 0 ? noise_.next() : kTss, static_cast<u32>(noise_.below(0x10000)),
-                       (noise_.next() & 0xf07f) | (noise_.below(8) == 0 ? 0 : 0x80)));
-    put(kGdt, 0);
-    put(kGdt + kCode0, descriptor(0, 0xfffff, code_attributes(0)));
-    put(kGdt + kData0, descriptor(0, 0xfffff, 0xc093));
-    put(kGdt + kCode3, descriptor(0, 0xfffff, code_attributes(3)));
-    put(kGdt + kData3, descriptor(0, 0xfffff, 0xc0f3));
-    put(kGdt + kTssSelector, descriptor(kTss, 0x2067, 0x8b));
-    for (u64 vector = 0; vector < 256; ++vector) {
-      const u64 target = noise_.below(16) == 0 ? noise_.next() & 0xffff'ffff : code_address();
-      const u64 selector = noise_.below(16) == 0 ? noise_.next() & 0xffff : kCode0;
-      const u64 types = long_mode() ? 0xefeeull : 0x8586'8e8full;
-      const u64 type =
-          noise_.below(32) == 0 ? noise_.next() & 0xff : (types >> 8 * noise_.below(4) & 0xff) | 0x8e;
-      const u64 gate = (target & 0xffff) | selector << 16 | (long_mode() ? noise_.below(8) << 32 : 0) |
-                       type << 40 | (target >> 16 & 0xffff) << 48;
-      put(kIdt + (long_mode() ? 16 : 8) * vector, gate);
-      if (long_mode()) put(kIdt + 16 * vector + 8, target >> 32 & 0xffff'ffff);
-    }
-    for (u64 at = kTss; at < kTss + 0x68; at += 8)
-      put(at, (kStacks + 0x1000 * noise_.below(15)) << (long_mode() ? 32 : 0));
-    put(kTss + 0x64, 0x0068'0000);  // I/O map base
-  }
-
-  /// An identity mapping with holes, odd rights, reserved bits and wild frames.
-  u64 entry(u64 frame) {
-    u64 e = frame | 7;
-    switch (noise_.below(24)) {
-      case 0:
-        e &= ~u64{1};
-        break;
-      case 1:
-        e &= ~u64{2};
-        break;
-      case 2:
-        e &= ~u64{4};
-        break;
-      case 3:
-        e ^= u64{1} << noise_.below(64);
-        break;
-      case 4:
-        e = (noise_.below(160) << 12) | 7;
-        break;
-      case 5:
-        e = noise_.next();
-        break;
-      default:
-        break;
-    }
-    return e;
-  }
-
-  void paging() {
-    if (!paged()) return;
-    if (mode_ == Mode::kPaged32) {
-      for (u64 n = 0; n < 2 * kSlots; ++n) {
-        const u32 table = static_cast<u32>(n == 0 ? kTables | 7 : entry(noise_.below(128) << 12));
-        guest_store(ram_.host(GuestPhys(kTop + 4 * n)), table);
-        guest_store(ram_.host(GuestPhys(kTables + 4 * n)), static_cast<u32>(entry(n << 12)));
-      }
+  void run_one(unsigned turn, unsigned index) {
+    stuck_[index] = !fuzz::Watchdog::instance().run(interpreted_, index, kTurns[turn]);
+    comparable_ = comparable_ && !stuck_[index];
+    if (comparable_) {
+      // No watchdog: a translator that never ends where the interpreter does runs into libFuzzer's timeout.
+      translated_.vcpus()[index]->run({kTurns[turn]});
+      check_same(interpreted_, translated_, turn, index);
     } else {
-      for (u64 n = 1; n < kSlots; ++n) {
-        put(kTop + 8 * n, entry(kPdpt));
-        put(kPdpt + 8 * n, entry(kDirectory));
-        put(kDirectory + 8 * n, entry(noise_.below(2) == 0 ? kTables : (noise_.below(64) << 12) | 0x80));
-      }
-      put(kTop, kPdpt | 7);
-      put(kPdpt, kDirectory | (mode_ == Mode::kPae ? 1 : 7));
-      put(kDirectory, kTables | 7);
-      for (u64 n = 0; n < kSlots; ++n) put(kTables + 8 * n, entry(n << 12));
+      fuzz::Watchdog::instance().run(translated_, index, kTurns[turn]);
     }
-    // The first code page is there, or nothing much happens.
-    if (mode_ == Mode::kPaged32)
-      guest_store(ram_.host(GuestPhys(kTables + 4 * (kCode >> 12))), static_cast<u32>(kCode | 7));
-    else
-      put(kTables + 8 * (kCode >> 12), kCode | 7);
   }
 
-  void control(VcpuState& s) {
-    namespace cr0 = x86::cr0;
-    namespace cr4 = x86::cr4;
-    s.cr0 = cr0::kEt | (noise_.next() & (cr0::kWp | cr0::kAm | cr0::kNe | cr0::kMp));
-    if (noise_.below(16) == 0) s.cr0 |= noise_.next() & (cr0::kTs | cr0::kEm);
-    s.cr4 = cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kOsxsave;
-    s.cr4 |= noise_.next() &
-             (cr4::kVme | cr4::kPvi | cr4::kDe | cr4::kPse | cr4::kPge | cr4::kUmip | cr4::kFsgsbase);
-    if (noise_.below(4) == 0) s.cr4 |= noise_.next() & (cr4::kSmep | cr4::kSmap | cr4::kTsd);
-    s.xcr0 = x86::xcr0::kX87 | x86::xcr0::kSse | x86::xcr0::kAvx;
-    s.msr.efer = x86::efer::kSce | (noise_.next() & x86::efer::kNxe);
-    if (mode_ != Mode::kReal) s.cr0 |= cr0::kPe;
-    if (mode_ >= Mode::kPae) s.cr4 |= cr4::kPae;
-    if (long_mode()) {
-      s.msr.efer |= x86::efer::kLme | x86::efer::kLma;
-      s.cr4 |= noise_.next() & cr4::kPcide;
-    }
-    if (paged()) s.cr0 |= cr0::kPg;
-    s.cr3 = mode_ == Mode::kPae ? kPdpt : kTop;
-    if (mode_ == Mode::kPae) s.pdpte[0] = kDirectory | 1;
-    if (mode_ == Mode::kVirtual8086) s.rflags |= x86::rflags::kVm;
-  }
-
-  void segments(VcpuState& s) {
-    using x86::Seg;
-    if (mode_ == Mode::kReal || mode_ == Mode::kVirtual8086) {
-      const u16 attributes = mode_ == Mode::kReal ? 0x93 : 0xf3;
-      for (x86::Segment& segment : s.seg) segment = {static_cast<u16>(kCode >> 4), attributes, 0xffff, kCode};
-      s.segment(Seg::kSs) = {static_cast<u16>(kStacks >> 4), attributes, 0xffff, kStacks};
-      s.gpr[x86::kRsp] &= 0xffff;
-      return;
-    }
-    const u16 rpl = cpl_;
-    const u16 dpl = static_cast<u16>(cpl_ << 5);
-    const u16 data = static_cast<u16>((cpl_ == 0 ? kData0 : kData3) | rpl);
-    for (x86::Segment& segment : s.seg) {
-      segment = {data, static_cast<u16>(0xc093 | dpl), ~u32{0}, 0};
-      if (noise_.below(8) == 0) segment.limit = static_cast<u32>(noise_.next() >> noise_.below(64));
-    }
-    s.segment(Seg::kCs) = {static_cast<u16>((cpl_ == 0 ? kCode0 : kCode3) | rpl),
-                           static_cast<u16>(code_attributes(cpl_)), ~u32{0}, 0};
-    s.segment(Seg::kSs).limit = ~u32{0};
-    s.segment(Seg::kGs).base = long_mode() ? 0x1000 : 0;
-  }
-
-  GuestRam& ram_;
-  const Mode mode_;
-  const u8 cpl_;
-  fuzz::Noise noise_;
+  Board& interpreted_;
+  Board& translated_;
+  std::array<bool, fuzz::kVcpus> stuck_{};
+  bool comparable_ = true;
 };
 
 }  // namespace
@@ -253,24 +96,26 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   if (size < 4) return 0;
   fuzz::Input input(data, size);
   const u8 first = input.take<u8>();
-  const auto mode = static_cast<Mode>(first & 7);
-  const bool user = mode == Mode::kVirtual8086 || ((first & 8) != 0 && mode != Mode::kReal);
+  const auto mode = static_cast<fuzz::Mode>(first & 7);
+  const bool user = mode == fuzz::Mode::kVirtual8086 || ((first & 8) != 0 && mode != fuzz::Mode::kReal);
+  const MachineConfig by_bt = translated((first & 16) == 0);
   const u64 seed = input.take<u16>();
   const auto code = input.take_bytes(4096);
 
-  auto board = *fuzz::make_board(around);
-  Guest guest(*board, mode, user ? 3 : 0, seed);
+  auto interpreted = *fuzz::make_board(around);
+  auto translated = *Board::create(by_bt, around.resources);
+  fuzz::Guest guest(interpreted->ram(), mode, user ? 3 : 0, seed);
   guest.fill(code);
-  for (unsigned n = 0; n < fuzz::kVcpus; ++n)
-    board->vcpus()[n]->engine->push(StateMask::kAll, guest.state(n));
-  std::array<bool, fuzz::kVcpus> stuck{};
-  for (unsigned turn = 0; turn < 4; ++turn) {
-    for (unsigned n = 0; n < fuzz::kVcpus; ++n)
-      if (!stuck[n]) stuck[n] = !fuzz::Watchdog::instance().run(*board, n, 100);
-    fuzz::advance(*board, 100'000);
+  guest_copy(translated->ram().host(GuestPhys(0)), interpreted->ram().host(GuestPhys(0)), fuzz::kMemory);
+  for (unsigned n = 0; n < fuzz::kVcpus; ++n) {
+    const VcpuState state = guest.state(n);
+    interpreted->vcpus()[n]->engine->push(StateMask::kAll, state);
+    translated->vcpus()[n]->engine->push(StateMask::kAll, state);
   }
+  Pair(*interpreted, *translated).run();
   // What ran can be saved, and what was saved restored.
-  const auto saved = board->save();
-  VELLUM_ASSERT(fuzz::make_board(around, saved), "a running board's state is refused");
+  VELLUM_ASSERT(fuzz::make_board(around, interpreted->save()), "interp: a running board's state is refused");
+  VELLUM_ASSERT(Board::create(by_bt, around.resources, translated->save()),
+                "bt: a running board's state is refused");
   return 0;
 }
