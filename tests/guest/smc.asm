@@ -8,6 +8,7 @@ main:
   call next_instruction
   call routine
   call crossing
+  call crossing_jump
   call alias
   call by_string
   call remapped
@@ -69,6 +70,29 @@ crossing:
   xor eax, eax
   call rdi
   CHECK_EQ rax, 0
+  ret
+
+; jmp rel32 that ends in the second page, where nothing else is ever run: its last bytes are changed.
+crossing_jump:
+  mov rdi, kScratch + 0x8fff - 2
+  mov byte [rdi], 0xe9
+  mov dword [rdi + 1], 0x1000
+  mov word [rdi + 5 + 0x1000], 0x01b0  ; mov al, 1
+  mov byte [rdi + 5 + 0x1002], 0xc3
+  mov word [rdi + 5 + 0x11000], 0x02b0  ; mov al, 2
+  mov byte [rdi + 5 + 0x11002], 0xc3
+  xor ebx, ebx
+.again:
+  xor eax, eax
+  call rdi
+  CHECK_EQ rax, 1
+  mov byte [rdi + 3], 1      ; in the second page
+  call rdi
+  CHECK_EQ rax, 2
+  mov byte [rdi + 3], 0
+  inc ebx
+  cmp ebx, 50
+  jb .again
   ret
 
 alias:

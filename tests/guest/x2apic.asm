@@ -1,0 +1,303 @@
+; x2APIC mode: how IA32_APIC_BASE goes there and back, the registers as MSRs with their reserved bits and the accesses
+; that fault, IPIs by one 64-bit ICR (physical, logical cluster, shorthands, broadcast), the self
+; IPI, and TPR as CR8. SDM vol. 3A §11.12.
+; expect: pass
+; cpus: 2
+%include "long.inc"
+%include "apic.inc"
+%include "smp.inc"
+
+%macro RDMSR64 1                ; into rax
+  mov ecx, %1
+  rdmsr
+  shl rdx, 32
+  or rax, rdx
+%endmacro
+%macro READ_FAULTS_AT 2
+  TRY
+  mov ecx, %2
+  rdmsr
+  CATCH_AT %1, GP, 0
+%endmacro
+%define READ_FAULTS READ_FAULTS_AT __?LINE?__,
+%macro WRITE_FAULTS_AT 3        ; line, MSR, value
+  TRY
+  WRMSR64 %2, %3
+  CATCH_AT %1, GP, 0
+%endmacro
+%define WRITE_FAULTS WRITE_FAULTS_AT __?LINE?__,
+; Waits until counter [%1] is %2.
+%macro WAIT_FOR 2
+%%wait:
+  pause
+  cmp qword [%1], %2
+  jb %%wait
+%endmacro
+
+main:
+  mov eax, 1
+  cpuid
+  bt ecx, 21
+  jc .supported
+  FAIL
+.supported:
+  mov rdi, 1
+  call start_aps
+  SET_GATE 0x60, on_ipi, 0, 0x8e
+  SET_GATE 0x61, on_low, 0, 0x8e
+  ; In xAPIC mode the MSRs are not there.
+  READ_FAULTS 0x802
+  WRITE_FAULTS 0x808, 0
+  APIC_READ ebx, APIC_ID
+  shr ebx, 24
+  APIC_READ r12d, kApic + 0x30
+  ; EXTD without EN is no mode; reserved bits.
+  RDMSR64 MSR_APIC_BASE
+  mov rsi, rax
+  and rsi, ~0xc00
+  or rsi, 0x400
+  mov [value], rsi
+  WRITE_FAULTS MSR_APIC_BASE, [value]
+  or rsi, 0xc01
+  mov [value], rsi
+  WRITE_FAULTS MSR_APIC_BASE, [value]
+  ; Into x2APIC mode.
+  RDMSR64 MSR_APIC_BASE
+  or rax, 0xc00
+  mov [x2base], rax
+  WRMSR64 MSR_APIC_BASE, [x2base]
+  RDMSR64 MSR_APIC_BASE
+  CHECK_EQ rax, [x2base]
+  RDMSR64 0x802
+  CHECK_EQ rax, rbx             ; all 32 bits of the id, not the top 8
+  RDMSR64 0x803
+  CHECK_EQ rax, r12
+  ; No way back to xAPIC mode but through being disabled.
+  mov rsi, [x2base]
+  and rsi, ~0x400
+  mov [value], rsi
+  WRITE_FAULTS MSR_APIC_BASE, [value]
+  ; Registers that may only be read, only be written, or are not there.
+  WRITE_FAULTS 0x802, 0
+  WRITE_FAULTS 0x803, 0
+  WRITE_FAULTS 0x80a, 0
+  WRITE_FAULTS 0x80d, 1
+  WRITE_FAULTS 0x810, 0
+  WRITE_FAULTS 0x820, 0
+  WRITE_FAULTS 0x839, 0
+  READ_FAULTS 0x80b
+  READ_FAULTS 0x83f
+  READ_FAULTS 0x80e             ; DFR
+  WRITE_FAULTS 0x80e, -1
+  READ_FAULTS 0x831             ; ICR is one register
+  WRITE_FAULTS 0x831, 0
+  READ_FAULTS 0x809             ; APR
+  READ_FAULTS 0x80c             ; RRD
+  READ_FAULTS 0x800
+  READ_FAULTS 0x8ff
+  WRITE_FAULTS 0x8ff, 0
+  ; Reserved bits.
+  WRITE_FAULTS 0x808, 0x100
+  WRITE_FAULTS 0x808, 1 << 32
+  WRITE_FAULTS 0x80b, 1
+  WRITE_FAULTS 0x80f, 1 << 32
+  WRITE_FAULTS 0x828, 1
+  WRITE_FAULTS 0x838, 1 << 32
+  ; TPR is CR8.
+  WRMSR64 0x808, 0x75
+  mov rax, cr8
+  CHECK_EQ rax, 7
+  mov eax, 3
+  mov cr8, rax
+  RDMSR64 0x808
+  CHECK_EQ rax, 0x30
+  RDMSR64 0x80a
+  CHECK_EQ rax, 0x30
+  WRMSR64 0x808, 0
+  ; A self IPI is pending at once; one register shows it.
+  WRMSR64 0x83f, 0x60
+  RDMSR64 0x823
+  CHECK_EQ rax, 1
+  sti
+  nop
+  cli
+  CHECK_EQ [ipis], 1
+  RDMSR64 0x823
+  CHECK_EQ rax, 0
+  ; Priorities: in service it holds off the lower and its own class, until EOI.
+  SET_GATE 0x70, on_high, 0, 0x8e
+  WRMSR64 0x83f, 0x70
+  sti
+  nop
+  cli
+  CHECK_EQ [during], 0
+  CHECK_EQ [ppr_during], 0x70
+  CHECK_EQ [isr_during], 1 << 16
+  sti
+  nop
+  cli
+  CHECK_EQ [low], 1
+  ; TPR of the vector's own class holds it off.
+  WRMSR64 0x808, 0x6f
+  WRMSR64 0x83f, 0x61
+  sti
+  nop
+  nop
+  cli
+  CHECK_EQ [low], 1
+  WRMSR64 0x808, 0x5f
+  sti
+  nop
+  cli
+  CHECK_EQ [low], 2
+  WRMSR64 0x808, 0
+
+  ; The other processor follows into x2APIC mode and leaves its ids here.
+  mov qword [go], 1
+  WAIT_FOR ready, 1
+  mov eax, [other_id]
+  shl rax, 32
+  or rax, 0x4060
+  mov [value], rax
+  WRMSR64 0x830, [value]        ; physical, fixed, vector 0x60
+  WAIT_FOR other_ipis, 1
+  mov eax, [other_logical]
+  shl rax, 32
+  or rax, 0x4860
+  mov [value], rax
+  WRMSR64 0x830, [value]        ; logical
+  WAIT_FOR other_ipis, 2
+  mov eax, [other_logical]
+  xor eax, 1 << 16              ; another cluster: nobody
+  shl rax, 32
+  or rax, 0x4860
+  mov [value], rax
+  WRMSR64 0x830, [value]
+  WRMSR64 0x830, 0xc4060        ; all but self
+  WAIT_FOR other_ipis, 3
+  mov qword [ipis], 0
+  mov rax, 0xffffffff00004060
+  mov [value], rax
+  WRMSR64 0x830, [value]        ; broadcast: both
+  WAIT_FOR other_ipis, 4
+  sti
+  nop
+  cli
+  CHECK_EQ [ipis], 1
+  RDMSR64 0x80d
+  mov esi, eax
+  or esi, [other_logical]       ; both bits of the cluster
+  shl rsi, 32
+  or rsi, 0x4860
+  mov [value], rsi
+  WRMSR64 0x830, [value]
+  WAIT_FOR other_ipis, 5
+  sti
+  nop
+  cli
+  CHECK_EQ [ipis], 2
+  ; An illegal vector is an error and sends nothing.
+  WRMSR64 0x828, 0
+  WRMSR64 0x83f, 5
+  WRMSR64 0x828, 0
+  RDMSR64 0x828
+  CHECK_EQ rax, 1 << 5
+  CHECK_EQ [other_ipis], 5
+  ; Disabled, then xAPIC mode again: the page answers, the MSRs do not.
+  mov rax, [x2base]
+  and rax, ~0xc00
+  mov [value], rax
+  WRMSR64 MSR_APIC_BASE, [value]
+  READ_FAULTS 0x802
+  or qword [value], 0x800
+  WRMSR64 MSR_APIC_BASE, [value]
+  READ_FAULTS 0x802
+  APIC_READ eax, APIC_ID
+  shr eax, 24
+  CHECK_EQ rax, rbx
+  ret
+
+ap_main:
+  WAIT_FOR go, 1
+  RDMSR64 MSR_APIC_BASE
+  or rax, 0xc00
+  mov [other_base], rax
+  WRMSR64 MSR_APIC_BASE, [other_base]
+  RDMSR64 0x802
+  mov [other_id], eax
+  RDMSR64 0x80d
+  mov [other_logical], eax
+  sti
+  mov qword [ready], 1
+.wait:
+  pause
+  jmp .wait
+
+on_ipi:
+  push rax
+  push rcx
+  push rdx
+  mov ecx, 0x80b
+  xor eax, eax
+  xor edx, edx
+  cmp rsp, ap_stacks            ; whose stack it is
+  jb .first
+  lock inc qword [other_ipis]
+  jmp .done
+.first:
+  inc qword [ipis]
+.done:
+  wrmsr
+  pop rdx
+  pop rcx
+  pop rax
+  iretq
+on_low:
+  push rax
+  push rcx
+  push rdx
+  inc qword [low]
+  WRMSR64 0x80b, 0
+  pop rdx
+  pop rcx
+  pop rax
+  iretq
+; Asks for a lower one, and one of its own class, while it is in service.
+on_high:
+  push rax
+  push rcx
+  push rdx
+  mov ecx, 0x80a
+  rdmsr
+  mov [ppr_during], rax
+  mov ecx, 0x813
+  rdmsr
+  mov [isr_during], rax
+  WRMSR64 0x83f, 0x61
+  sti
+  nop
+  nop
+  cli
+  mov rax, [low]
+  mov [during], rax
+  WRMSR64 0x80b, 0
+  pop rdx
+  pop rcx
+  pop rax
+  iretq
+
+section .bss
+alignb 8
+value: resq 1
+x2base: resq 1
+other_base: resq 1
+ipis: resq 1
+low: resq 1
+during: resq 1
+ppr_during: resq 1
+isr_during: resq 1
+go: resq 1
+ready: resq 1
+other_ipis: resq 1
+other_id: resd 1
+other_logical: resd 1
