@@ -49,6 +49,12 @@ main:
   WRMSR64 0x830, [value]
   RDMSR64 0x830
   CHECK_EQ rax, [value]
+  ; An illegal vector in SELF IPI is one that was sent (§11.5.3; Bochs says received).
+  WRMSR64 0x828, 0
+  WRMSR64 0x83f, 5
+  WRMSR64 0x828, 0
+  RDMSR64 0x828
+  CHECK_EQ rax, 1 << 5
   ret
 
 section .bss
