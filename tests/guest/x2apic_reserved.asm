@@ -55,6 +55,16 @@ main:
   WRMSR64 0x828, 0
   RDMSR64 0x828
   CHECK_EQ rax, 1 << 5
+  ; Disabled, then xAPIC mode again: the page answers (on Bochs it does not).
+  RDMSR64 MSR_APIC_BASE
+  and rax, ~0xc00
+  mov [value], rax
+  WRMSR64 MSR_APIC_BASE, [value]
+  or qword [value], 0x800
+  WRMSR64 MSR_APIC_BASE, [value]
+  APIC_READ eax, APIC_ID
+  shr eax, 24
+  CHECK_EQ rax, rbx
   ret
 
 section .bss
