@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <initializer_list>
 
 #include "base/clock.hpp"
@@ -60,8 +61,13 @@ class LongGuest : public ::testing::Test {
     s.gpr[x86::kRsp] = kStack;
   }
 
-  u64& at64(u64 a) { return *reinterpret_cast<u64*>(ram_->host(GuestPhys(a))); }
-  void put64(u64 a, u64 value) { at64(a) = value; }
+  // At any alignment.
+  u64 at64(u64 a) const {
+    u64 value = 0;
+    std::memcpy(&value, ram_->host(GuestPhys(a)), sizeof value);
+    return value;
+  }
+  void put64(u64 a, u64 value) { std::memcpy(ram_->host(GuestPhys(a)), &value, sizeof value); }
   void code(std::initializer_list<int> bytes, u64 at = kCode) {
     u8* p = ram_->host(GuestPhys(at));
     for (const int b : bytes) *p++ = static_cast<u8>(b);
@@ -92,7 +98,7 @@ class LongGuest : public ::testing::Test {
       return -1;
     return static_cast<int>(state_.rip - 1 - kHandlers);
   }
-  const u64* frame() { return &at64(state_.gpr[x86::kRsp]); }
+  const u64* frame() { return reinterpret_cast<const u64*>(ram_->host(GuestPhys(state_.gpr[x86::kRsp]))); }
 
   std::unique_ptr<GuestRam> ram_;
   x86::CpuModel model_;

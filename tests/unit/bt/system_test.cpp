@@ -9,7 +9,7 @@ struct BtSystem : LongGuest {
     state_.cpl = 3;
     state_.segment(x86::Seg::kCs).attributes |= 3 << 5;
     state_.segment(x86::Seg::kSs).attributes |= 3 << 5;
-    for (const u64 table : {kPml4, kPdpt, kPd}) at64(table) |= 4;
+    for (const u64 table : {kPml4, kPdpt, kPd}) put64(table, at64(table) | 4);
   }
   bool interrupts() const { return (state_.rflags & x86::rflags::kIf) != 0; }
 };
