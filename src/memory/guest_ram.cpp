@@ -69,11 +69,26 @@ std::span<u8> GuestRam::bytes(GuestPhys start, u64 size) const {
   return {};
 }
 
+const RamViews* GuestRam::views() {
+  const std::lock_guard lock(code_mutex_);
+  if (views_ == nullptr && !views_refused_) {
+    auto views = RamViews::create(fd_.get(), size_, base_);
+    views_refused_ = !views;
+    if (views) views_ = std::move(*views);
+    for (u64 page = 0; views && page < size_ >> kPageShift; ++page)
+      if (code_pages_[page].chunks.load(std::memory_order_relaxed) != 0) views_->protect(page << kPageShift);
+  }
+  return views_.get();
+}
+
 u32 GuestRam::track_code(GuestPhys a, u64 size) {
   CodePage& page = code_page(a);
   const u64 wanted = code_chunks(a.page_offset(), size);
-  if ((page.chunks.load(std::memory_order_relaxed) & wanted) != wanted) {
+  const std::lock_guard lock(code_mutex_);
+  const u64 before = page.chunks.load(std::memory_order_relaxed);
+  if ((before & wanted) != wanted) {
     page.chunks.fetch_or(wanted, std::memory_order_seq_cst);
+    if (before == 0 && views_ != nullptr) views_->protect(offset_of(a.page_base()));
     barrier_on_all_threads();
   }
   return page.generation.load(std::memory_order_acquire);
@@ -84,8 +99,13 @@ bool GuestRam::note_store(GuestPhys a, u64 size) {
   while (size > 0) {
     const u64 here = std::min(size, kPageSize - a.page_offset());
     CodePage& page = code_page(a);
-    if ((page.chunks.load(std::memory_order_relaxed) & code_chunks(a.page_offset(), here)) != 0) {
+    const u64 touched = code_chunks(a.page_offset(), here);
+    if ((page.chunks.load(std::memory_order_relaxed) & touched) != 0) {
+      const std::lock_guard lock(code_mutex_);
       page.generation.fetch_add(1, std::memory_order_release);
+      // No code of this page is valid now, so it need not be watched until some is decoded again.
+      if (page.chunks.exchange(0, std::memory_order_seq_cst) != 0 && views_ != nullptr)
+        views_->release(offset_of(a.page_base()));
       hit = true;
     }
     a += here;

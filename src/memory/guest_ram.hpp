@@ -18,12 +18,13 @@
 #include "base/address.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "memory/ram_views.hpp"
 
 namespace vellum {
 
 /// What an engine needs to notice that code changed, for one 4 KiB page of RAM.
 struct CodePage {
-  /// Bit n set: bytes 64n … 64n+63 were fetched as code. Set by engines, never by stores.
+  /// Bit n set: bytes 64n … 64n+63 were fetched as code. Set by engines; a store to such a byte clears all.
   std::atomic<u64> chunks{0};
   /// Raised by every store that hit a chunk with code; decoded code remembers the value it was decoded under.
   std::atomic<u32> generation{0};
@@ -59,10 +60,7 @@ class GuestRam {
   std::span<u8> bytes(GuestPhys start, u64 size) const;
 
   /// The code-tracking record of a page of RAM; `a` must be RAM.
-  CodePage& code_page(GuestPhys a) const {
-    const u64 offset = a.value < low_size_ ? a.value : low_size_ + (a.value - kHighRamStart);
-    return code_pages_[offset >> kPageShift];
-  }
+  CodePage& code_page(GuestPhys a) const { return code_pages_[offset_of(a) >> kPageShift]; }
 
   /// Announces that bytes [a, a+size) of one page are about to be decoded: later stores there raise the
   /// generation. Returns the generation to remember. A barrier on all threads of the process orders it
@@ -73,12 +71,18 @@ class GuestRam {
   /// device or by a vCPU's slow path. Returns whether it hit tracked code.
   bool note_store(GuestPhys a, u64 size);
 
+  /// The views for translated code; nullptr if the host refuses them. Any thread.
+  const RamViews* views();
+
   /// Held around a locked access that the host cannot make with one locked instruction (a page crossing,
   /// MMIO).
   std::mutex& split_lock() { return split_lock_; }
 
  private:
   GuestRam(FileDescriptor fd, Mapping reserved, u8* base, u64 size);
+  u64 offset_of(GuestPhys page) const {
+    return page.value < low_size_ ? page.value : low_size_ + (page.value - kHighRamStart);
+  }
 
   FileDescriptor fd_;
   Mapping reserved_;  ///< RAM and the guards
@@ -87,7 +91,11 @@ class GuestRam {
   u64 low_size_;
   u64 high_size_;
   std::mutex split_lock_;
+  std::mutex
+      code_mutex_;  ///< changes of code_pages_ but for generations that invalidate() raises, and views_
   std::unique_ptr<CodePage[]> code_pages_;
+  std::unique_ptr<RamViews> views_;
+  bool views_refused_ = false;
 };
 
 /// The chunk bits that `size` bytes at page offset `offset` touch; offset + size <= 4096.

@@ -17,6 +17,7 @@
 #include "base/trace.hpp"
 #include "cpu/mmu/access.hpp"
 #include "cpu/mmu/code_map.hpp"
+#include "cpu/mmu/flat_tables.hpp"
 #include "cpu/mmu/front_tlb.hpp"
 #include "cpu/mmu/page_filter.hpp"
 #include "cpu/mmu/stamps.hpp"
@@ -172,6 +173,12 @@ class Mmu {
     const unsigned allow = e.allow >> shift_;
     front_->insert(address, (allow & kAllowRead) != 0, (allow & kAllowWrite) != 0, e.host_delta, e.code);
   }
+  // --- And its flat tables (flat_tables.hpp) ---
+  /// `flat` outlives this; from now on it follows every flush and change of context.
+  void attach_flat(FlatTables& flat);
+  /// After an access at `address` succeeded: what the TLB holds for it goes into the selected table, for a
+  /// large page together with its neighbours. False: the page is not to be accessed that way.
+  bool fill_flat(u64 address);
   /// The code tracking of the page that pointer_for_write() just gave a pointer into.
   CodePage* tracked(u64 address) const { return entry(address).code; }
   /// As wrote(), for `size` bytes of guest RAM within one page, known by their host address.
@@ -257,7 +264,10 @@ class Mmu {
   void adopt_stamps(bool started_over);
   void select_front() {
     if (front_ != nullptr) front_->select(stamp_, shift_, shift_ == kShiftSlow);
+    if (flat_ != nullptr) select_flat();
   }
+  void select_flat();
+  bool flat_is_shared() const;
   GuestPhys physical_of(const u8* host) const;
 
   AddressSpace& space_;
@@ -277,6 +287,7 @@ class Mmu {
   bool data_watched_ = false;       ///< a data breakpoint is enabled
   TlbStamps stamps_;
   FrontTlb* front_ = nullptr;
+  FlatTables* flat_ = nullptr;
   CodePage no_code_;        ///< what entries without RAM point to; stays empty
   PageFilter large_pages_;  ///< large pages of which the TLB may hold a part
   u32 fruitless_scans_ =

@@ -27,6 +27,9 @@ unsigned size_class_of(const TlbEntry& e) {
   return (e.flags >> TlbEntry::kSizeShift) & 3;
 }
 
+// Pages of a large page that enter a flat table together.
+constexpr u64 kNeighbours = 64 << 10;
+
 // Searches that find nothing before large_pages_, which only ever grows, is made anew.
 constexpr u32 kFruitlessScans = 32;
 
@@ -111,6 +114,7 @@ void Mmu::page_fault(u64 address, u32 error_code) {
   if (e.page == address >> kPageShift && counts(e)) e.page = TlbEntry::kInvalid;
   if (front_ != nullptr) front_->drop(address);
   code_map_.drop_page(address);
+  if (flat_ != nullptr) flat_->drop(address);
 }
 
 GuestPhys Mmu::physical_of(const u8* host) const {
@@ -148,6 +152,7 @@ void Mmu::drop_page(u64 address, u32 stamp, u32 other_stamp) {
   if (e.page == address >> kPageShift && (e.stamp == stamp || e.stamp == other_stamp))
     e.page = TlbEntry::kInvalid;
   if (front_ != nullptr) front_->drop(address);
+  if (flat_ != nullptr) flat_->drop(address);
   for (unsigned size_class = 1; size_class < kClassShift.size(); ++size_class)
     if (large_pages_.may_contain(large_key(address, size_class)))
       drop_fragments(address, size_class, stamp, other_stamp);
@@ -158,6 +163,12 @@ void Mmu::drop_fragments(u64 address, unsigned size_class, u32 stamp, u32 other_
   const u64 large_page = (address >> kPageShift) >> shift;
   const u64 count = std::min(u64{1} << shift, kTlbSize);
   if (front_ != nullptr) front_->flush();
+  if (flat_ != nullptr) {
+    if (count < kTlbSize)
+      flat_->drop_range(address, count << kPageShift);
+    else
+      flat_->flush();
+  }
   bool found = false;
   for (u64 i = 0; i < count; ++i) {
     TlbEntry& e = tlb_[((large_page << shift) + i) & (kTlbSize - 1)];
@@ -171,8 +182,9 @@ void Mmu::drop_fragments(u64 address, unsigned size_class, u32 stamp, u32 other_
 void Mmu::rebuild_large_pages() {
   fruitless_scans_ = 0;
   large_pages_.clear();
-  // The front table may hold parts that the TLB has not any more, which the filter would forget.
+  // The fast tables may hold parts that the TLB has not any more, which the filter would forget.
   if (front_ != nullptr) front_->flush();
+  if (flat_ != nullptr) flat_->flush();
   for (const TlbEntry& e : *tlb_storage_) {
     if (e.page != TlbEntry::kInvalid && size_class_of(e) != 0)
       large_pages_.add(large_key(e.page << kPageShift, size_class_of(e)));
@@ -185,10 +197,12 @@ void Mmu::adopt_stamps(bool started_over) {
   if (started_over) {
     for (TlbEntry& e : *tlb_storage_) e.page = TlbEntry::kInvalid;
   }
-  if (front_ != nullptr) {
-    if (started_over) front_->restart();
-    select_front();
+  if (front_ != nullptr && started_over) front_->restart();
+  if (flat_ != nullptr) {
+    if (started_over) flat_->restart();
+    flat_->forget_local();
   }
+  select_front();
   if (started_over) code_map_.drop_all();
   code_map_.select(stamp_);
 }
@@ -196,6 +210,50 @@ void Mmu::adopt_stamps(bool started_over) {
 void Mmu::attach_front(FrontTlb& front) {
   front_ = &front;
   select_front();
+}
+
+void Mmu::attach_flat(FlatTables& flat) {
+  flat_ = &flat;
+  select_front();
+}
+
+// Whether the selected flat table serves all address spaces: kernel accesses, but for those that SMAP lets
+// through to user pages.
+bool Mmu::flat_is_shared() const {
+  const bool smap = (state_.cr4 & x86::cr4::kSmap) != 0;
+  return shift_ == kShiftSupervisorSmap || (shift_ == kShiftSupervisor && !smap);
+}
+
+void Mmu::select_flat() {
+  if (shift_ == kShiftSlow)
+    flat_->select_none();
+  else
+    flat_->select(flat_is_shared() ? global_stamp_ : stamp_, shift_);
+}
+
+bool Mmu::fill_flat(u64 address) {
+  const TlbEntry& e = entry(address);
+  if (e.page != address >> kPageShift || !counts(e)) return false;
+  const unsigned allow = e.allow >> shift_;
+  if ((allow & kAllowRead) == 0) return false;
+  const bool writable = (allow & kAllowWrite) != 0;
+  const bool local = e.stamp != global_stamp_ && flat_is_shared();
+  // Neighbours in a large page differ in nothing, as long as they are RAM without a gap.
+  const u64 bytes = size_class_of(e) == 0 ? kPageSize : kNeighbours;
+  u64 first = align_down(address, bytes);
+  const u8* const host = host_of(e, first);
+  u64 count = bytes >> kPageShift;
+  if (count > 1) {
+    const GuestPhys physical =
+        physical_of(host_of(e, address & ~kPageMask)) - ((address & ~kPageMask) - first);
+    if (space_.ram.bytes(physical, bytes).data() != host) {
+      first = address & ~kPageMask;
+      count = 1;
+    }
+  }
+  for (u64 at = first; count > 0; at += kPageSize, --count)
+    flat_->insert({.address = at, .host = host_of(e, at), .writable = writable, .local = local});
+  return true;
 }
 
 void Mmu::flush_all() {

@@ -1,0 +1,184 @@
+#include "cpu/mmu/flat_tables.hpp"
+
+#include <immintrin.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/assert.hpp"
+#include "base/bits.hpp"
+
+namespace vellum {
+namespace {
+
+constexpr u64 kSlots = u64{2} << FlatTables::kIndexBits;
+constexpr u64 kPieceBytes = 16 << 10;
+constexpr u64 kPiecePages = kPieceBytes / (2 * sizeof(u64));
+// Guests can make two pages of one index take turns; a table's lists stay below this many.
+constexpr std::size_t kMostPages = 1 << 18;
+constexpr u64 kPieces = kSlots * sizeof(u64) / kPieceBytes;
+
+// An access that crosses may reach 4095 + 64 bytes into the absent page; save areas are never accessed this
+// way.
+constexpr u64 kPoisonBytes = 64 << 10;
+// Where an access crosses from the last page of the index back to page 0, the sum is off by this much.
+constexpr u64 kWrap = u64{1} << 46;
+
+constexpr unsigned long kUserMaySetGs = 1 << 1;  // HWCAP2_FSGSBASE
+
+[[gnu::target("fsgsbase")]] void set_gs(const void* base) {
+  _writegsbase_u64(reinterpret_cast<u64>(base));
+}
+
+// SAFETY: MAP_FIXED_NOREPLACE takes only what is free.
+Mapping reserve_at(u64 address, u64 bytes) {
+  void* const at = ::mmap(reinterpret_cast<void*>(address), bytes, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+  if (at == MAP_FAILED) return {};
+  Mapping mapping(at, bytes);
+  return mapping.data() == reinterpret_cast<u8*>(address) ? std::move(mapping) : Mapping{};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FlatTables>> FlatTables::create(int block, std::size_t block_bytes, GuestRam& ram,
+                                                       unsigned most) {
+  if ((::getauxval(AT_HWCAP2) & kUserMaySetGs) == 0)
+    return fail(ErrorCode::kUnsupported, "the host does not let user code set the GS base");
+  const RamViews* const views = ram.views();
+  if (views == nullptr) return fail(ErrorCode::kHost, "guest memory cannot be mapped once more");
+  std::unique_ptr<FlatTables> flat(new FlatTables(ram, *views));
+  for (u64 at = u64{0x1000'0000'0000}; at < kWrap && flat->poison_ == 0; at += u64{0x0010'0000'0000}) {
+    Mapping low = reserve_at(at, kPoisonBytes);
+    Mapping high = reserve_at(at + kWrap, kPoisonBytes);
+    if (low.data() == nullptr || high.data() == nullptr) continue;
+    flat->poison_ = at;
+    flat->poison_low_ = std::move(low);
+    flat->poison_high_ = std::move(high);
+  }
+  if (flat->poison_ == 0) return fail(ErrorCode::kHost, "no address space for absent pages");
+  flat->tables_.reserve(most + 1);
+  while (flat->tables_.size() < most + 1) {
+    auto added = flat->add_table(block, block_bytes);
+    if (added) continue;
+    if (flat->tables_.size() < 4) return tl::unexpected(std::move(added).error());
+    break;
+  }
+  flat->current_ = &flat->tables_.back();
+  return flat;
+}
+
+Result<> FlatTables::add_table(int block, std::size_t block_bytes) {
+  VELLUM_ASSERT(block_bytes % kPageSize == 0, "{}", block_bytes);
+  Table t;
+  VELLUM_TRY_ASSIGN(reserved, Mapping::create(block_bytes + kSlots * sizeof(u64), PROT_NONE,
+                                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE));
+  t.reserved = std::move(reserved);
+  t.front = t.reserved.data();
+  t.slots = reinterpret_cast<u64*>(t.front + block_bytes);
+  ::madvise(t.front, t.reserved.size(), MADV_DONTDUMP);
+  // SAFETY: MAP_FIXED, inside of what was just reserved.
+  if (::mmap(t.front, block_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, block, 0) == MAP_FAILED)
+    return fail_errno("cannot map a vCPU's block", errno);
+  VELLUM_TRY_ASSIGN(committed, Mapping::create(kPieces / 8, PROT_READ | PROT_WRITE,
+                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE));
+  t.committed = std::move(committed);
+  tables_.push_back(std::move(t));
+  return {};
+}
+
+void FlatTables::enter() {
+  entered_ = true;
+  set_gs(current_->front);
+}
+
+void FlatTables::use(Table& t) {
+  if (&t == current_) return;
+  current_ = &t;
+  if (entered_) set_gs(t.front);
+}
+
+void FlatTables::select(u32 stamp, u32 shift) {
+  if (current_->stamp == stamp && current_->shift == shift && current_ != &tables_.back()) return;
+  Table* oldest = tables_.data();
+  for (Table& t : std::span(tables_).first(tables_.size() - 1)) {
+    if (t.stamp == stamp && t.shift == shift) {
+      t.used = ++clock_;
+      return use(t);
+    }
+    if (t.used < oldest->used) oldest = &t;
+  }
+  clear(*oldest);
+  oldest->stamp = stamp;
+  oldest->shift = shift;
+  oldest->used = ++clock_;
+  use(*oldest);
+}
+
+void FlatTables::select_none() {
+  use(tables_.back());
+}
+
+bool FlatTables::has_piece(const Table& t, u64 page) {
+  const u64 piece = page / kPiecePages;
+  return (t.committed.data()[piece / 8] >> (piece % 8) & 1) != 0;
+}
+
+bool FlatTables::commit(Table& t, u64 page) {
+  const u64 first = page / kPiecePages * kPiecePages;
+  u64* const slots = t.slots + 2 * first;
+  // SAFETY: a piece of this table, which nothing accesses but translated code that expects it to fault.
+  if (::mprotect(slots, kPieceBytes, PROT_READ | PROT_WRITE) != 0) return false;
+  for (u64 n = 0; n < kPiecePages; ++n) slots[2 * n] = slots[2 * n + 1] = absent(first + n);
+  t.committed.data()[page / kPiecePages / 8] |= static_cast<u8>(1u << (page / kPiecePages % 8));
+  return true;
+}
+
+void FlatTables::insert(const Page& p) {
+  if (current_ == &tables_.back()) return;
+  Table& t = *current_;
+  const u64 page = bits(p.address, 46, 12);
+  if (!has_piece(t, page) && !commit(t, page)) return;
+  u64& slot = t.slots[2 * page];
+  if (t.pages.size() + t.local_pages.size() >= kMostPages) clear(t);
+  // A page that was entered as global before is listed once more, so that it leaves in time.
+  if (p.local || slot == absent(page)) (p.local ? t.local_pages : t.pages).push_back(page);
+  const u64 view = p.writable ? views_.store_delta() : views_.load_delta();
+  slot = reinterpret_cast<u64>(p.host) + view - (p.address & ~kPageMask);
+  fills_.add();
+}
+
+void FlatTables::drop(u64 address) {
+  for (Table& t : tables_) forget(t, bits(address, 46, 12));
+}
+
+void FlatTables::drop_range(u64 address, u64 bytes) {
+  for (u64 at = align_down(address, bytes), end = at + bytes; at != end; at += kPageSize) drop(at);
+}
+
+void FlatTables::clear(Table& t) {
+  for (const u64 page : t.pages) t.slots[2 * page] = absent(page);
+  for (const u64 page : t.local_pages) t.slots[2 * page] = absent(page);
+  t.pages.clear();
+  t.local_pages.clear();
+}
+
+void FlatTables::flush() {
+  for (Table& t : tables_) clear(t);
+}
+
+void FlatTables::restart() {
+  flush();
+  for (Table& t : tables_) t.stamp = 0;
+}
+
+void FlatTables::forget_local() {
+  for (Table& t : tables_) {
+    for (const u64 page : t.local_pages) t.slots[2 * page] = absent(page);
+    t.local_pages.clear();
+  }
+}
+
+}  // namespace vellum

@@ -1,0 +1,101 @@
+// The flat tables that translated code adds to guest-virtual addresses: host address = guest-virtual address
+// + slot, with no comparison (docs/design/flat-table.md).
+//
+// An access of `size` bytes at `a` uses slot n1 + n2, n1 and n2 being bits 46..12 of a and of a + size - 1.
+//   slot 2n      both bytes in page n: what to add, or "absent"
+//   slot 2n + 1  the access crosses from page n into the next: always "absent"
+// Bits 63..47 are not looked at: what is added is exact for one value of them only, and for any other the sum
+// is not canonical or in the host kernel's half. "Absent" makes the sum of every address with those
+// bits 46..12 an inaccessible page of ours, or such a sum. So an access that the table does not allow faults
+// in the host.
+//
+// A table stands for one (address space, privilege); the GS base selects it, and in front of each lies a
+// mapping of the vCPU's block. Threads: one vCPU's own.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+#include "base/stats.hpp"
+#include "memory/guest_ram.hpp"
+
+namespace vellum {
+
+class FlatTables {
+ public:
+  static constexpr unsigned kIndexBits = 35;
+  static constexpr u64 kIndexMask = ((u64{1} << kIndexBits) - 1) << kPageShift;
+
+  /// Up to `most` tables; `block`, `block_bytes`: what is mapped in front of each (whole pages). Fails if the
+  /// host gives no address space, or user code may not set the GS base.
+  static Result<std::unique_ptr<FlatTables>> create(int block, std::size_t block_bytes, GuestRam& ram,
+                                                    unsigned most);
+
+  /// Between enter() and leave() the thread's GS base follows the selected table.
+  void enter();
+  void leave() { entered_ = false; }
+
+  /// Accesses are from now on those of the address space `stamp` in privilege `shift`. A table that several
+  /// address spaces share is given the stamp of global pages; what is not global leaves it with
+  /// forget_local().
+  void select(u32 stamp, u32 shift);
+  /// Every access faults.
+  void select_none();
+
+  struct Page {
+    u64 address = 0;           ///< guest-virtual, of the page
+    const u8* host = nullptr;  ///< in RAM's main mapping
+    bool writable = false;
+    bool local = false;  ///< to leave with forget_local()
+  };
+  void insert(const Page& page);
+
+  /// Forgets the page of `address` in every table.
+  void drop(u64 address);
+  void drop_range(u64 address, u64 bytes);
+  void flush();
+  /// Forgets what stamps mean, too.
+  void restart();
+  /// Forgets the pages that were inserted as local, in every table.
+  void forget_local();
+
+  u64 fills() const { return fills_.get(); }
+
+ private:
+  friend struct FlatTablesTest;
+  struct Table {
+    Mapping reserved;
+    u8* front = nullptr;  ///< the block's mapping: the GS base
+    u64* slots = nullptr;
+    Mapping committed;  ///< a bit for each piece of the table that has memory
+    u32 stamp = 0, shift = 0;
+    u64 used = 0;                  ///< when it was last selected
+    std::vector<u64> pages;        ///< page numbers that may have a slot
+    std::vector<u64> local_pages;  ///< those of them that are not global
+  };
+
+  FlatTables(GuestRam& ram, const RamViews& views) : ram_(ram), views_(views) {}
+  Result<> add_table(int block, std::size_t block_bytes);
+  u64 absent(u64 page) const { return poison_ - (page << kPageShift); }
+  static bool has_piece(const Table& t, u64 page);
+  bool commit(Table& t, u64 page);
+  void clear(Table& t);
+  void use(Table& t);
+  void forget(Table& t, u64 page) {
+    if (has_piece(t, page)) t.slots[2 * page] = absent(page);
+  }
+
+  GuestRam& ram_;
+  const RamViews& views_;
+  Mapping poison_low_, poison_high_;
+  u64 poison_ = 0;
+  std::vector<Table> tables_;  ///< the last is never filled: select_none()
+  Table* current_ = nullptr;
+  u64 clock_ = 0;
+  bool entered_ = false;
+  Counter fills_;
+};
+
+}  // namespace vellum

@@ -1,0 +1,70 @@
+#include "memory/ram_views.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+
+#include "base/address.hpp"
+#include "base/assert.hpp"
+#include "base/log.hpp"
+
+namespace vellum {
+namespace {
+
+constexpr u64 kGuard = u64{2} << 20;
+
+Result<Mapping> map_view(int memfd, u64 size, int protection) {
+  auto reserved = Mapping::create(size + 3 * kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+  if (!reserved) return reserved;
+  u8* const base = reserved->data() + kGuard + (-reinterpret_cast<u64>(reserved->data()) & (kGuard - 1));
+  // SAFETY: MAP_FIXED, inside of what was just reserved.
+  if (::mmap(base, size, protection, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, memfd, 0) == MAP_FAILED)
+    return fail_errno("cannot map a view of guest memory", errno);
+  ::madvise(base, size, MADV_HUGEPAGE);
+  ::madvise(base, size, MADV_DONTDUMP);
+  return reserved;
+}
+
+u8* aligned(const Mapping& reserved) {
+  return reserved.data() + kGuard + (-reinterpret_cast<u64>(reserved.data()) & (kGuard - 1));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RamViews>> RamViews::create(int memfd, u64 size, u8* base) {
+  VELLUM_TRY_ASSIGN(stores, map_view(memfd, size, PROT_READ | PROT_WRITE));
+  VELLUM_TRY_ASSIGN(loads, map_view(memfd, size, PROT_READ));
+  return std::unique_ptr<RamViews>(new RamViews(std::move(stores), std::move(loads), size, base));
+}
+
+RamViews::RamViews(Mapping stores, Mapping loads, u64 size, u8* base)
+    : stores_(std::move(stores)),
+      loads_(std::move(loads)),
+      size_(size),
+      store_delta_(static_cast<u64>(aligned(stores_) - base)),
+      load_delta_(static_cast<u64>(aligned(loads_) - base)) {}
+
+bool RamViews::contains(const void* address) const {
+  const auto* const a = static_cast<const u8*>(address);
+  return (a >= stores_.data() && a < stores_.data() + stores_.size()) ||
+         (a >= loads_.data() && a < loads_.data() + loads_.size());
+}
+
+void RamViews::protect(u64 offset) {
+  if (all_protected_) return;
+  // SAFETY: a page of our own mapping.
+  if (::mprotect(aligned(stores_) + offset, kPageSize, PROT_READ) == 0) return;
+  // Each run of pages is a mapping of the host's, of which a process may have vm.max_map_count.
+  all_protected_ = true;
+  const int status = ::mprotect(aligned(stores_), size_, PROT_READ);
+  VELLUM_ASSERT(status == 0, "guest memory cannot be protected: errno {}", errno);
+  spdlog::warn("the host allows no more memory mappings (vm.max_map_count); stores become slower");
+}
+
+void RamViews::release(u64 offset) {
+  if (all_protected_) return;
+  if (::mprotect(aligned(stores_) + offset, kPageSize, PROT_READ | PROT_WRITE) == 0) return;
+  // The page stays read-only: a store there is slow, nothing else.
+}
+
+}  // namespace vellum

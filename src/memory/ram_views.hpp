@@ -1,0 +1,43 @@
+// Two more mappings of guest RAM, for translated code that accesses it by address without looking at anything
+// else: what it must not do faults in the host.
+//
+//   stores    readable and writable, but for pages with tracked code, which are read-only
+//   loads     read-only
+//
+// Threads: protect() and release() under their caller's lock; the rest is constant.
+#pragma once
+
+#include <memory>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+
+namespace vellum {
+
+class RamViews {
+ public:
+  /// Views of all of `memfd`, `size` bytes, that are addressed relative to `base`, its main mapping.
+  static Result<std::unique_ptr<RamViews>> create(int memfd, u64 size, u8* base);
+
+  /// To be added to a host address in the main mapping.
+  u64 store_delta() const { return store_delta_; }
+  u64 load_delta() const { return load_delta_; }
+  /// Whether `address` lies in the view for stores or the view for loads.
+  bool contains(const void* address) const;
+
+  /// Makes the 4 KiB page at `offset` read-only in the view for stores. When this returns, every store that
+  /// did not fault is visible.
+  void protect(u64 offset);
+  /// Takes it back.
+  void release(u64 offset);
+
+ private:
+  RamViews(Mapping stores, Mapping loads, u64 size, u8* base);
+
+  Mapping stores_, loads_;  ///< with guards of 2 MiB on both sides
+  u64 size_;
+  u64 store_delta_, load_delta_;
+  bool all_protected_ = false;  ///< the host has no more mappings to give: no page may be stored to
+};
+
+}  // namespace vellum
