@@ -47,4 +47,11 @@ void CodeCache::patch32(const u8* at, u32 value) {
   std::memcpy(writable_ + offset, &value, 4);
 }
 
+void CodeCache::patch_jump(const u8* at, const u8* to) {
+  const auto offset = static_cast<std::size_t>(at - executable_);
+  VELLUM_ASSERT(offset + 5 <= used_, "patch at {} of {}", offset, used_);
+  writable_[offset] = 0xe9;
+  patch32(at + 1, static_cast<u32>(to - (at + 5)));
+}
+
 }  // namespace vellum::bt

@@ -22,6 +22,11 @@ class CodeCache {
   const u8* append(asmjit::CodeHolder& holder);
   /// Overwrites four bytes of code at `at` (executable address).
   void patch32(const u8* at, u32 value);
+  bool contains(u64 pc) const { return pc - reinterpret_cast<u64>(executable_) < used_; }
+  /// Where `pc`, which this contains, is: bytes from the start.
+  u32 offset_of(const void* pc) const { return static_cast<u32>(static_cast<const u8*>(pc) - executable_); }
+  /// Overwrites the five bytes at `at` with a jump to `to`.
+  void patch_jump(const u8* at, const u8* to);
   /// Drops what was appended after `used` bytes.
   void truncate(std::size_t used) { used_ = used; }
 

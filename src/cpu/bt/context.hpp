@@ -8,6 +8,7 @@
 #include <array>
 
 #include "cpu/interp/insn.hpp"
+#include "cpu/interp/unit.hpp"
 #include "cpu/mmu/front_tlb.hpp"
 
 namespace vellum::bt {
@@ -34,6 +35,15 @@ struct Site {
   bool after_is_target = false;  ///< at Context::target instead
   u32 rest = 0;                  ///< instructions of the unit after this one
   u16 mnemonic = 0;
+  // Through a flat table: what the fault of the host there means.
+  const u8* resume = nullptr;  ///< behind the instruction, all flags in the host's
+  const interp::Unit* unit = nullptr;
+  u64 disp = 0;           ///< the operand's address is this + host register `base`
+  i8 base = -1;           ///< -1: none
+  u16 fresh = 0;          ///< flags, packed, that only the host's hold
+  u8 position = 0;        ///< of the instruction in its unit
+  mutable u8 futile = 0;  ///< faults that no fill of the table would have spared
+
   u8 size = 0;                              ///< of the memory operand
   u8 seg = static_cast<u8>(x86::Seg::kDs);  ///< of the memory operand
   bool write = false;
@@ -83,6 +93,7 @@ struct alignas(64) Context {
   const u8* code_store = nullptr;
   const u8* leave_closed = nullptr;
   const u8* load_vectors = nullptr;
+  u64 page_mask = FlatTables::kIndexMask;
 
   static constexpr unsigned kJumpBits = 13;
   std::array<JumpEntry, 1 << kJumpBits> jumps;

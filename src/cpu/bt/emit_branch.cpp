@@ -120,8 +120,7 @@ void Emitter::jump_if() {
 }
 
 void Emitter::push_return_address() {
-  as_.lea(kT1, a::ptr(kGuestRsp, -8));
-  const a::Mem top = look_up(8, true, true);
+  const a::Mem top = stack_operand(kGuestRsp, -8, true);
   if (const auto low = static_cast<i32>(next_rip_); static_cast<u64>(i64{low}) == next_rip_) {
     as_.mov(top, asmjit::imm(low));
   } else {
@@ -136,7 +135,7 @@ void Emitter::push_return_address() {
 void Emitter::call() {
   const u64 target = next_rip_ + insn_->operands[0].imm.value.u;
   push_return_address();
-  slow_.back().site->after_rip = target;
+  if (!flat_here()) slow_.back().site->after_rip = target;
   jump_to(target);
 }
 
@@ -155,8 +154,7 @@ void Emitter::miss_calls_out(const asmjit::Label& miss) {
 void Emitter::ret() {
   const asmjit::Label miss = as_.newLabel();
   const bool adjusts = insn_->info.operand_count_visible > 0;
-  as_.mov(kT1, kGuestRsp);
-  as_.mov(kT0, look_up(8, false, true));
+  as_.mov(kT0, stack_operand(kGuestRsp, 0, false));
   look_up_jump(miss, 8 + (adjusts ? static_cast<u16>(insn_->operands[0].imm.value.u) : 0));
   end_access();
   as_.ud2();
@@ -167,8 +165,7 @@ void Emitter::ret() {
 void Emitter::target_to_scratch() {
   const ZydisDecodedOperand& o = insn_->operands[0];
   if (form_->memory >= 0) {
-    address_of(o);
-    as_.mov(kT0, look_up(8, false));
+    as_.mov(kT0, memory_operand(o, 8, false));
     end_access();
     return;
   }
@@ -197,7 +194,7 @@ void Emitter::call_indirect() {
   const a::Mem target = field(offsetof(Context, target), 8);
   as_.mov(target, kT0);
   push_return_address();
-  slow_.back().site->after_is_target = true;
+  if (!flat_here()) slow_.back().site->after_is_target = true;
   as_.mov(kT0, target);
   look_up_jump(miss);
   cold_.push_back([this, miss] {

@@ -73,16 +73,20 @@ void Emitter::generic() {
   const bool memory = form_->memory >= 0;
   const bool write = form_->memory_written;
   a::Mem in_memory;
+  const bool flat = memory && flat_here();
+  const auto settle_flags = [this] {
+    before_writing(form_->writes, form_->clobbers);
+    if (form_->reads != 0) need_flags(form_->reads);
+  };
+  if (flat) settle_flags();  // what the table gives must not be lost again
   if (memory) {
     const ZydisDecodedOperand& m = insn_->operands[static_cast<unsigned>(form_->memory)];
-    address_of(m);
-    in_memory = look_up(m.size / 8, write);
-    scratch_ = write ? std::vector<a::Gp>{kT0} : std::vector<a::Gp>{kT2, kT0};
+    in_memory = memory_operand(m, m.size / 8, write);
+    scratch_ = write || flat ? std::vector<a::Gp>{kT0} : std::vector<a::Gp>{kT2, kT0};
   } else {
     scratch_ = {kT2, kT1, kT0};
   }
-  before_writing(form_->writes, form_->clobbers);
-  if (form_->reads != 0) need_flags(form_->reads);
+  if (!flat) settle_flags();
   std::array<asmjit::Operand, 3> operands;
   const unsigned count = insn_->info.operand_count_visible;
   for (unsigned n = 0; n < count; ++n) {
@@ -105,7 +109,7 @@ void Emitter::generic() {
   as_.emitOpArray(form_->host, operands.data(), count);
   after_writing(form_->writes, form_->clobbers);
   store_borrowed();
-  if (memory && write) {
+  if (memory && write && !flat) {
     save_flags(true);
     stored();
   }
@@ -160,11 +164,10 @@ void Emitter::multiply() {
   const ZydisDecodedOperand& o = insn_->operands[0];
   const unsigned bytes = o.size / 8;
   asmjit::Operand factor;
-  if (form_->memory >= 0) {
-    address_of(o);
-    factor = look_up(bytes, false);
-  }
-  before_writing(form_->writes, form_->clobbers);
+  const bool flat = form_->memory >= 0 && flat_here();
+  if (flat) before_writing(form_->writes, form_->clobbers);
+  if (form_->memory >= 0) factor = memory_operand(o, bytes, false);
+  if (!flat) before_writing(form_->writes, form_->clobbers);
   if (form_->memory < 0) {
     scratch_ = {kT1};
     factor = register_operand(o);
@@ -218,14 +221,13 @@ void Emitter::shift_by_cl() {
 void Emitter::exchange_compare() {
   const ZydisDecodedOperand& m = insn_->operands[0];
   const unsigned bytes = m.size / 8;
-  address_of(m);
-  const a::Mem in_memory = look_up(bytes, true);
+  const a::Mem in_memory = memory_operand(m, bytes, true);
   as_.mov(kT0, kGuestRax);
   if ((insn_->info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0) as_.lock();
   as_.emit(a::Inst::kIdCmpxchg, in_memory, register_operand(insn_->operands[1]));
   as_.mov(kGuestRax, kT0);
   after_writing(kArithmetic, 0);
-  save_flags(true);
+  if (open_) save_flags(true);
   stored();
   end_access();
 }
@@ -234,8 +236,7 @@ void Emitter::exchange_compare() {
 
 void Emitter::push() {
   const ZydisDecodedOperand& o = insn_->operands[0];
-  as_.lea(kT1, a::ptr(kGuestRsp, -8));
-  const a::Mem top = look_up(8, true, true);
+  const a::Mem top = stack_operand(kGuestRsp, -8, true);
   scratch_ = {kT0};
   if (o.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
     as_.mov(top, asmjit::imm(static_cast<i32>(o.imm.value.s)));
@@ -291,8 +292,7 @@ void Emitter::push_flags() {
 
 void Emitter::pop() {
   const unsigned n = number_of(insn_->operands[0].reg.value);
-  as_.mov(kT1, kGuestRsp);
-  const a::Mem top = look_up(8, false, true);
+  const a::Mem top = stack_operand(kGuestRsp, 0, false);
   if (kHostOf[n] != kInMemory) {
     as_.mov(a::gpq(static_cast<u32>(kHostOf[n])), top);
   } else {
@@ -305,10 +305,10 @@ void Emitter::pop() {
 
 void Emitter::leave() {
   const a::Gp rbp = a::gpq(static_cast<u32>(kHostOf[x86::kRbp]));
-  as_.mov(kT1, rbp);
-  const a::Mem frame = look_up(8, false, true);
+  const a::Mem frame = stack_operand(rbp, 0, false);
+  as_.mov(kT0, frame);
   as_.lea(kGuestRsp, a::ptr(rbp, 8));
-  as_.mov(rbp, frame);
+  as_.mov(rbp, kT0);
   end_access();
 }
 

@@ -97,6 +97,7 @@ a::Mem Emitter::look_up(unsigned size, bool write, bool stack) {
 
 // After the store through R14: whether it hit code. The flags have been saved.
 void Emitter::stored() {
+  if (flat_open_) return;  // a store to code faults
   CodeStore store{as_.newLabel(), as_.newLabel(), slow_.back().site};
   as_.cmp(a::qword_ptr(kT2), 0);
   static_assert(offsetof(CodePage, chunks) == 0);
@@ -109,10 +110,31 @@ void Emitter::stored() {
 // Where the slow path goes on when the interpreter's handler did the whole instruction: then the flags are
 // packed.
 void Emitter::end_access() {
+  if (flat_open_) close_flat();
   if (!open_) return;
   open_ = false;
   slow_.back().restore_flags = host_ != 0;
   as_.bind(slow_.back().skip);
+}
+
+a::Mem Emitter::memory_operand(const ZydisDecodedOperand& operand, unsigned size, bool write) {
+  if (flat_here()) return flat_operand(operand, size, write);
+  address_of(operand);
+  return look_up(size, write);
+}
+
+// 8 bytes of the guest's stack at base + disp.
+a::Mem Emitter::stack_operand(const a::Gp& base, i32 disp, bool write) {
+  if (flat_here()) {
+    a::Mem operand = flat_access(base, disp, kT2, 8, write);
+    fault_spots_.back().site->seg = static_cast<u8>(x86::Seg::kSs);
+    return operand;
+  }
+  if (disp == 0)
+    as_.mov(kT1, base);
+  else
+    as_.lea(kT1, a::ptr(base, disp));
+  return look_up(8, write, true);
 }
 
 }  // namespace vellum::bt

@@ -92,8 +92,23 @@ void Emitter::store_fip() {
 void Emitter::vector() {
   const bool memory = form_->memory >= 0;
   const bool write = form_->memory_written;
+  const bool flat = memory && flat_here();
+  const auto settle_flags = [this] {
+    before_writing(form_->writes, form_->clobbers);
+    if (form_->reads != 0) need_flags(form_->reads);
+  };
   a::Mem in_memory;
-  if (memory) {
+  if (flat) {
+    // A legacy instruction's misaligned operand faults in the host as in the guest.
+    const ZydisDecodedOperand& m = insn_->operands[static_cast<unsigned>(form_->memory)];
+    settle_flags();
+    if (form_->sets_fip) {
+      address_of(m, false);
+      as_.mov(field(offsetof(Context, data_address), 8), kT1);
+    }
+    in_memory = flat_operand(m, m.size / 8, write);
+    scratch_ = {kT0};
+  } else if (memory) {
     const ZydisDecodedOperand& m = insn_->operands[static_cast<unsigned>(form_->memory)];
     if (form_->sets_fip) {
       // FDP is the offset within the segment.
@@ -114,8 +129,7 @@ void Emitter::vector() {
   } else {
     scratch_ = {kT2, kT1, kT0};
   }
-  before_writing(form_->writes, form_->clobbers);
-  if (form_->reads != 0) need_flags(form_->reads);
+  if (!flat) settle_flags();
   std::optional<unsigned> gpr;
   bool implicit_rax = false;
   for (unsigned n = 0; n < insn_->info.operand_count; ++n) {

@@ -4,6 +4,27 @@ namespace vellum::bt {
 
 using x86::rflags::kArithmetic;
 
+namespace {
+
+// Schemes whose instructions run with the guest's flags in the host's, as long as nothing is compared for
+// their memory operand.
+bool keeps_flags(Scheme scheme) {
+  switch (scheme) {
+    case Scheme::kGeneric:
+    case Scheme::kMultiply:
+    case Scheme::kExchangeCompare:
+    case Scheme::kPush:
+    case Scheme::kPop:
+    case Scheme::kLeave:
+    case Scheme::kVector:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 Emitter::Emitter(asmjit::CodeHolder& holder, const Distances& distances, const UnitSource& source,
                  std::deque<Site>& sites)
     : as_(&holder), d_(distances), source_(source), sites_(sites) {
@@ -23,6 +44,8 @@ bool Emitter::emit() {
   next_rip_ = source_.linear;
   for (n_ = 0; n_ < source_.unit.count; ++n_) {
     insn_ = &source_.decoded[n_];
+    if (insn_->info.mnemonic == ZYDIS_MNEMONIC_STAC) flat_ac_ = true;
+    if (insn_->info.mnemonic == ZYDIS_MNEMONIC_CLAC) flat_ac_ = false;
     form_ = &forms_[n_];
     if (called_out_) check_vectors();
     called_out_ = false;
@@ -87,8 +110,9 @@ void Emitter::prologue() {
 }
 
 void Emitter::instruction() {
-  // What may be seen from outside must find the flags where C++ looks for them.
-  if (form_->observable) save_flags();
+  // What may be seen from outside must find the flags where C++ looks for them. A fault of the host leaves
+  // them as they are.
+  if (form_->observable && !(flat_here() && keeps_flags(form_->scheme))) save_flags();
   if (n_ + 1 == source_.unit.count && form_->vectors == 0) store_fip();  // it may be a jump
   switch (form_->scheme) {
     case Scheme::kCallOut:
@@ -182,6 +206,8 @@ Site& Emitter::make_site(unsigned size, bool write) {
   site.sets_fip = form_->sets_fip;
   site.fip_behind = fip_.has_value();
   site.fip = fip_.value_or(0);
+  site.unit = &source_.unit;
+  site.position = static_cast<u8>(n_);
   return site;
 }
 

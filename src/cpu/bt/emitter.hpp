@@ -35,6 +35,7 @@ struct UnitSource {
   const std::vector<x86::Decoded>& decoded;  ///< as many as the unit has instructions
   const void* hazards;                       ///< the word that must be 0
   bool host_tsc;                             ///< Context::host_tsc_lead holds
+  std::optional<i32> flat_slots;             ///< from the GS base to the flat table, if there is one
   u32 first_link;                            ///< what the unit's LinkSpots are numbered from
   const x86::CpuModel& model;
 };
@@ -52,6 +53,14 @@ class Emitter {
   const std::vector<LinkSpot>& links() const { return links_; }
   /// Offsets where each guest instruction's code begins, the unit's end, and what is out of line.
   const std::vector<u32>& starts() const { return starts_; }
+  /// Where code may fault in the host, in ascending order: offsets from the start of the unit's code.
+  struct FaultSpot {
+    std::size_t begin, end, resume;
+    Site* site;
+  };
+  const std::vector<FaultSpot>& fault_spots() const { return fault_spots_; }
+  /// Where to jump to leave with RIP at the unit's start.
+  std::size_t refuse_offset(const asmjit::CodeHolder& holder) const { return holder.labelOffset(at_start_); }
 
  private:
   // emitter.cpp
@@ -76,6 +85,16 @@ class Emitter {
   a::Mem look_up(unsigned size, bool write, bool stack = false);
   void stored();
   void end_access();
+  a::Mem memory_operand(const ZydisDecodedOperand& operand, unsigned size, bool write);
+  a::Mem stack_operand(const a::Gp& base, i32 disp, bool write);
+
+  // emit_flat.cpp
+  bool flat_here() const;
+  a::Mem flat_operand(const ZydisDecodedOperand& operand, unsigned size, bool write);
+  a::Mem flat_access(const a::Gp& base, i64 disp, const a::Gp& spare, unsigned size, bool write);
+  a::Mem flat_constant(u64 address, unsigned size, bool write);
+  Site& open_flat(unsigned size, bool write);
+  void close_flat();
 
   // emit_data.cpp
   a::Gp register_operand(const ZydisDecodedOperand& operand);
@@ -179,6 +198,9 @@ class Emitter {
   };
   std::vector<Slow> slow_;
   bool open_ = false;  ///< the last of slow_ has no end yet
+  std::vector<FaultSpot> fault_spots_;
+  bool flat_open_ = false;  ///< the last of fault_spots_ has no end yet
+  bool flat_ac_ = false;    ///< between STAC and CLAC
   struct CodeStore {
     asmjit::Label from, resume;
     const Site* site;

@@ -180,6 +180,27 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   reload(as, d);
   as.ret();
 
+  // Jumped to. The flags that only the host's held have been saved.
+  const asmjit::Label host_fault = as.newLabel();
+  const asmjit::Label handled = as.newLabel();
+  as.bind(host_fault);
+  spill(as, d, bodies);
+  as.mov(a::rsi, kT0);
+  as.mov(a::rdx, kT1);
+  call(as, callbacks.host_fault);
+  as.cmp(a::rax, static_cast<u32>(kLeave));
+  as.jne(handled);
+  as.mov(a::eax, static_cast<u32>(Leave::kFlow));
+  restore_and_return(as);
+  as.bind(handled);
+  as.mov(kT1, a::rax);
+  reload_vectors(as, bodies);
+  reload(as, d);
+  as.movzx(a::eax, field(offsetof(Context, flags), 2));
+  as.add(a::al, 0x7f);  // overflows exactly if the packed OF is 1
+  as.sahf();
+  as.jmp(kT1);
+
   // IRET to the next instruction serializes (SDM vol. 3A §9.3) and, unlike CPUID, is not a VM exit.
   const asmjit::Label serialize = as.newLabel();
   const asmjit::Label serialized = as.newLabel();
@@ -210,6 +231,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   Routines routines;
   // SAFETY: the functions that were just emitted. Clang takes no function pointer from a pointer to const.
   routines.enter = reinterpret_cast<u64 (*)(const u8*)>(const_cast<u8*>(at(enter)));
+  routines.host_fault = at(host_fault);
   routines.serialize = reinterpret_cast<void (*)()>(const_cast<u8*>(at(serialize)));
   return routines;
 }

@@ -17,6 +17,9 @@ struct SlowAccess {
 struct Callbacks {
   u64 (*run)(void* owner, const Site* site);  ///< kGoOn, kLeave, or the translated code to go to
   SlowAccess (*access)(void* owner, const Site* site, u64 linear);
+  /// The host refused the access at `site`, at guest-linear address `linear`. As run(), but kGoOn is replaced
+  /// by where to go on: Site::resume.
+  u64 (*host_fault)(void* owner, const Site* site, u64 linear);
   u64 (*code_store)(void* owner, const Site* site, const u8* host);  ///< as run()
   u64 (*open_vectors)(void* owner, u64 needed);  ///< VectorBits to load; 0: `needed` may not run natively
 };
@@ -25,7 +28,9 @@ inline constexpr u64 kLeave = 1;  ///< with Context::flow
 
 struct Routines {
   u64 (*enter)(const u8* code) = nullptr;  ///< returns a Leave; the GS base must be the Context
-  void (*serialize)() = nullptr;           ///< after code was patched through its other mapping
+  /// Where to go on after a fault of the host in translated code: RAX the Site, R14 the guest-linear address.
+  const u8* host_fault = nullptr;
+  void (*serialize)() = nullptr;  ///< after code was patched through its other mapping
 };
 
 /// Emits the routines into `cache`, and enters what translated code calls into `context`.

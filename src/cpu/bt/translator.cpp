@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/log.hpp"
 #include "cpu/bt/gs_base.hpp"
 #include "cpu/bt/vector_state.hpp"
 
@@ -15,6 +16,20 @@ using interp::Flow;
 namespace {
 
 constexpr std::size_t kLargestUnit = 64 << 10;  // bytes of host code; 32 instructions come nowhere near
+constexpr unsigned kFlatTables = 8;             // a vCPU: 512 GiB of address space each
+constexpr u8 kFutileFaults = 3;
+
+// Where the kernel keeps host register n (hardware number) for a signal's handler.
+constexpr std::array<int, 16> kSignalRegister = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                                 REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                                 REG_R12, REG_R13, REG_R14, REG_R15};
+
+// AMD's processors before Zen 3 (family 19h) have PEXT in microcode, at some 20 cycles and more.
+bool host_extracts_bits_fast() {
+  const auto& info = asmjit::CpuInfo::host();
+  if (!info.features().x86().hasBMI2()) return false;
+  return std::string_view(info.vendor()) != "AMD" || info.familyId() >= 0x19;
+}
 
 }  // namespace
 
@@ -35,6 +50,8 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
       .run = [](void* owner, const Site* site) { return static_cast<Translator*>(owner)->run_site(*site); },
       .access = [](void* owner, const Site* site,
                    u64 linear) { return static_cast<Translator*>(owner)->slow_access(*site, linear); },
+      .host_fault = [](void* owner, const Site* site,
+                       u64 linear) { return static_cast<Translator*>(owner)->host_fault(*site, linear); },
       .code_store = [](void* owner, const Site* site,
                        const u8* host) { return static_cast<Translator*>(owner)->code_store(*site, host); },
       .open_vectors =
@@ -46,14 +63,34 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
   routines_end_ = cache_.used();
   perf_map_.add(cache_.begin(), cache_.used(), "bt:routines");
   v_.mmu.attach_front(context_.tlb);
+  if (options_.memory != Options::Memory::kHashed) open_flat_tables();
   interp_.set_runner(*this, options_.unit);
 }
 
 Translator::~Translator() = default;
 
+// Without flat tables all memory operands are looked up.
+void Translator::open_flat_tables() {
+  if (options_.memory == Options::Memory::kAuto && !host_extracts_bits_fast()) return;
+  auto flat = FlatTables::create(block_.memfd(), VcpuBlock::bytes(), v_.space.ram, kFlatTables);
+  if (!flat) {
+    spdlog::warn("no flat tables for vCPU {}: {}", v_.index, flat.error().message);
+    return;
+  }
+  flat_ = std::move(*flat);
+  v_.mmu.attach_flat(*flat_);
+}
+
 Exit Translator::run(Budget budget) {
-  set_gs_base(&context_);
-  return interp_.run(budget);
+  if (flat_ == nullptr) {
+    set_gs_base(&context_);
+    return interp_.run(budget);
+  }
+  const HostFaultScope scope(*this);
+  flat_->enter();
+  Exit exit = interp_.run(budget);
+  flat_->leave();
+  return exit;
 }
 
 Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
@@ -64,6 +101,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   const bool closed = std::exchange(closed_, false);
   if (!closed && limit >= unit.count && unit.page != nullptr && !unit.wraps(linear)) t = find(unit, linear);
   if (t == nullptr) return interp::Interpreter::run_unit(v_, unit, limit, done);
+  if (retry_.armed) access_again();
 
   if (code_contexts_.exhausted()) {
     flush();
@@ -134,7 +172,7 @@ JumpEntry& Translator::jump_entry(u64 linear, u64& tag) {
 const Translator::Translation* Translator::find(const interp::Unit& unit, u64 linear) {
   if (unit.epoch == epoch_) {
     for (auto* t = static_cast<const Translation*>(unit.translated); t != nullptr; t = t->next)
-      if (t->linear == linear) return t;
+      if (t->linear == linear && !t->stale) return t;
   } else {
     unit.translated = nullptr;
     unit.epoch = epoch_;
@@ -179,13 +217,15 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
   }
   asmjit::CodeHolder holder;
   holder.init(asmjit::Environment::host());
-  const UnitSource source{.unit = unit,
-                          .linear = linear,
-                          .decoded = decoded_,
-                          .hazards = v_.hazards.address(),
-                          .host_tsc = v_.clock.host_tsc_lead().has_value(),
-                          .first_link = static_cast<u32>(links_.size()),
-                          .model = v_.model};
+  const UnitSource source{
+      .unit = unit,
+      .linear = linear,
+      .decoded = decoded_,
+      .hazards = v_.hazards.address(),
+      .host_tsc = v_.clock.host_tsc_lead().has_value(),
+      .flat_slots = flat_ ? std::optional(static_cast<i32>(VcpuBlock::bytes())) : std::nullopt,
+      .first_link = static_cast<u32>(links_.size()),
+      .model = v_.model};
   Emitter emitter(holder, distances_, source, sites_);
   const u8* code = emitter.emit() ? cache_.append(holder) : nullptr;
   if (code == nullptr) {
@@ -196,10 +236,17 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
   for (const LinkSpot& spot : emitter.links())
     links_.push_back(
         {code + spot.offset, spot.guard != 0 ? code + spot.guard : nullptr, spot.target, spot.forward});
+  for (const Emitter::FaultSpot& spot : emitter.fault_spots()) {
+    spot.site->resume = code + spot.resume;
+    const u32 at = cache_.offset_of(code);
+    fault_ranges_.push_back({at + static_cast<u32>(spot.begin), at + static_cast<u32>(spot.end), spot.site});
+  }
   Translation& t = translations_.emplace_back();
   t = {linear, code + emitter.linked_offset(), code + emitter.entered_offset(holder),
-       static_cast<const Translation*>(unit.translated)};
+       code + emitter.refuse_offset(holder), static_cast<Translation*>(unit.translated)};
   unit.translated = &t;
+  for (Translation* old = t.next; old != nullptr; old = old->next)
+    if (old->stale && old->linear == linear) redirect(*old, t.linked, t.entered);
   if (v_.trace.wants(TraceKind::kUnits)) [[unlikely]]
     trace_unit(unit, linear, emitter, {code, holder.codeSize()});
   if (perf_map_.on()) perf_map_.add(code, holder.codeSize(), fmt::format("bt:{:x}", linear));
@@ -216,6 +263,8 @@ void Translator::flush() {
   pending_link_.reset();
   translations_.clear();
   sites_.clear();
+  fault_ranges_.clear();
+  retry_.armed = false;
   cache_.truncate(routines_end_);
 }
 
@@ -303,6 +352,62 @@ SlowAccess Translator::slow_access(const Site& site, u64 linear) {
   return {nullptr, run_site(site)};
 }
 
+// In the signal's handler, on the vCPU's thread, which is in translated code: nothing of the engine is in
+// use.
+bool Translator::take_host_fault(gregset_t& registers) {
+  const auto pc = static_cast<u64>(registers[REG_RIP]);
+  if (!cache_.contains(pc)) return false;
+  const u32 at = cache_.offset_of(reinterpret_cast<const void*>(pc));
+  auto range = std::upper_bound(fault_ranges_.begin(), fault_ranges_.end(), at,
+                                [](u32 offset, const FaultRange& r) { return offset < r.end; });
+  if (range == fault_ranges_.end() || at < range->begin) return false;
+  const Site& site = *range->site;
+  const u16 flags = pack_flags(static_cast<u64>(registers[REG_EFL]));
+  context_.flags = static_cast<u16>((context_.flags & ~site.fresh) | (flags & site.fresh));
+  const u64 base = site.base < 0 ? 0 : static_cast<u64>(registers[kSignalRegister[site.base]]);
+  registers[REG_RAX] = reinterpret_cast<greg_t>(&site);
+  registers[REG_R14] = static_cast<greg_t>(base + site.disp);
+  registers[REG_RIP] = reinterpret_cast<greg_t>(routines_.host_fault);
+  return true;
+}
+
+u64 Translator::host_fault(const Site& site, u64 linear) {
+  host_faults_.add();
+  const u64 next = run_site(site);
+  if (next == kLeave && context_.flow == Flow::kFault) {
+    if (v_.fault.vector == x86::kPf) retry_ = {v_.state.rip, linear, site.size, site.write, true};
+    return kLeave;
+  }
+  if (!v_.mmu.fill_flat(linear) && ++site.futile == kFutileFaults) give_up_flat(site);
+  return next == kGoOn ? reinterpret_cast<u64>(site.resume) : next;
+}
+
+// A page fault's instruction is about to run again: its access is made ready, which saves a second fault of
+// the host.
+void Translator::access_again() {
+  retry_.armed = false;
+  if (retry_.rip != v_.state.rip) return;
+  bool faulted;
+  const u8* const host = retry_.write
+                             ? v_.mmu.pointer_for_write(retry_.linear, retry_.size, x86::Seg::kDs, faulted)
+                             : v_.mmu.pointer_for_read(retry_.linear, retry_.size, x86::Seg::kDs, faulted);
+  if (host != nullptr) v_.mmu.fill_flat(retry_.linear);
+}
+
+// The access at `site` keeps faulting (a device's registers, data beside code, page crossings): its unit is
+// translated again with this operand looked up.
+void Translator::give_up_flat(const Site& site) {
+  given_up_.add();
+  site.unit->no_flat |= u32{1} << site.position;
+  if (site.unit->epoch != epoch_) return;
+  for (auto* t = static_cast<Translation*>(site.unit->translated); t != nullptr; t = t->next) {
+    if (t->stale) continue;
+    t->stale = true;
+    cache_.patch_jump(t->linked, t->refuse);
+  }
+  routines_.serialize();
+}
+
 u64 Translator::code_store(const Site& site, const u8* host) {
   v_.mmu.wrote_host(host, site.size);
   if (!v_.mmu.code_was_written) return kGoOn;
@@ -325,6 +430,11 @@ void Translator::stats(std::vector<StatRow>& rows) const {
   rows.push_back({name, "slow accesses", slow_accesses_.get(), 0});
   rows.push_back({name, "vector state loaded", vector_loads_.get(), 0});
   rows.push_back({name, "units with vector state not open", closed_units_.get(), 0});
+  if (flat_) {
+    rows.push_back({name, "host faults in translated code", host_faults_.get(), 0});
+    rows.push_back({name, "pages entered in flat tables", flat_->fills(), 0});
+    rows.push_back({name, "memory operands looked up instead", given_up_.get(), 0});
+  }
   rows.push_back({name, "callouts", called_out_.get(), 0});
   rows.push_back({name, "units gone on to after a callout", continued_.get(), 0});
   constexpr u64 kNoticeable = 1000;

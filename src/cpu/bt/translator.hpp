@@ -8,6 +8,7 @@
 #include "cpu/bt/code_cache.hpp"
 #include "cpu/bt/context_numbers.hpp"
 #include "cpu/bt/emitter.hpp"
+#include "cpu/bt/host_faults.hpp"
 #include "cpu/bt/options.hpp"
 #include "cpu/bt/perf_map.hpp"
 #include "cpu/bt/routines.hpp"
@@ -15,7 +16,7 @@
 
 namespace vellum::bt {
 
-class Translator final : public Engine, private interp::UnitRunner {
+class Translator final : public Engine, private interp::UnitRunner, private HostFaultTaker {
  public:
   /// As interp::Interpreter.
   Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock, const x86::CpuModel& model,
@@ -38,7 +39,9 @@ class Translator final : public Engine, private interp::UnitRunner {
     u64 linear = 0;
     const u8* linked = nullptr;
     const u8* entered = nullptr;
-    const Translation* next = nullptr;  ///< the same unit at another address
+    const u8* refuse = nullptr;   ///< leaves with RIP at the unit's start
+    Translation* next = nullptr;  ///< the same unit at another address, or an earlier translation
+    bool stale = false;           ///< `linked` only leads to a later translation
   };
   struct Link {
     const u8* at = nullptr;     ///< the displacement of the jump
@@ -52,6 +55,9 @@ class Translator final : public Engine, private interp::UnitRunner {
 
   const Translation* find(const interp::Unit& unit, u64 linear);
   const Translation* translate(const interp::Unit& unit, u64 linear);
+  void open_flat_tables();
+  void access_again();
+  void give_up_flat(const Site& site);
   bool decode(const interp::Unit& unit);
   void link(const Link& from, const Translation& to);
   void flush();
@@ -69,6 +75,8 @@ class Translator final : public Engine, private interp::UnitRunner {
   u64 code_store(const Site& site, const u8* host);
   u64 open_needed_vectors(u32 needed);
   void catch_up(const Site& site);
+  bool take_host_fault(gregset_t& registers) override;
+  u64 host_fault(const Site& site, u64 linear);
   u64 finish(const Site& site, interp::Flow flow);
 
   Options options_;
@@ -88,13 +96,28 @@ class Translator final : public Engine, private interp::UnitRunner {
   u32 epoch_ = 1;
   std::deque<Translation> translations_;
   std::deque<Site> sites_;
+  /// Where translated code may fault in the host, ascending: offsets in the code cache.
+  struct FaultRange {
+    u32 begin, end;
+    const Site* site;
+  };
+  std::vector<FaultRange> fault_ranges_;
+  std::unique_ptr<FlatTables> flat_;
+  /// The access that last ended in a page fault: its instruction is likely to run again.
+  struct Retry {
+    u64 rip = 0;
+    u64 linear = 0;
+    u8 size = 0;
+    bool write = false;
+    bool armed = false;
+  } retry_;
   std::vector<Link> links_;
   std::optional<u32> pending_link_;
   bool closed_ = false;  ///< the next unit begins with vector instructions that its handlers must run
   std::vector<x86::Decoded> decoded_;
 
   Counter translated_units_, translated_instructions_, refused_, flushes_, entries_, linked_, called_out_,
-      slow_accesses_, continued_, vector_loads_, closed_units_;
+      slow_accesses_, continued_, vector_loads_, closed_units_, host_faults_, given_up_;
   std::unique_ptr<Counter[]> called_out_by_;
 };
 

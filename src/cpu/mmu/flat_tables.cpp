@@ -136,18 +136,20 @@ bool FlatTables::commit(Table& t, u64 page) {
   return true;
 }
 
-void FlatTables::insert(const Page& p) {
-  if (current_ == &tables_.back()) return;
+bool FlatTables::insert(const Page& p) {
+  if (current_ == &tables_.back()) return false;
   Table& t = *current_;
   const u64 page = bits(p.address, 46, 12);
-  if (!has_piece(t, page) && !commit(t, page)) return;
+  if (!has_piece(t, page) && !commit(t, page)) return false;
   u64& slot = t.slots[2 * page];
   if (t.pages.size() + t.local_pages.size() >= kMostPages) clear(t);
   // A page that was entered as global before is listed once more, so that it leaves in time.
   if (p.local || slot == absent(page)) (p.local ? t.local_pages : t.pages).push_back(page);
   const u64 view = p.writable ? views_.store_delta() : views_.load_delta();
+  const u64 before = slot;
   slot = reinterpret_cast<u64>(p.host) + view - (p.address & ~kPageMask);
   fills_.add();
+  return slot != before;
 }
 
 void FlatTables::drop(u64 address) {

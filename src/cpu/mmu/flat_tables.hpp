@@ -50,7 +50,8 @@ class FlatTables {
     bool writable = false;
     bool local = false;  ///< to leave with forget_local()
   };
-  void insert(const Page& page);
+  /// Whether that changed anything.
+  bool insert(const Page& page);
 
   /// Forgets the page of `address` in every table.
   void drop(u64 address);

@@ -177,7 +177,7 @@ class Mmu {
   /// `flat` outlives this; from now on it follows every flush and change of context.
   void attach_flat(FlatTables& flat);
   /// After an access at `address` succeeded: what the TLB holds for it goes into the selected table, for a
-  /// large page together with its neighbours. False: the page is not to be accessed that way.
+  /// large page together with its neighbours. False: that changed nothing for this page.
   bool fill_flat(u64 address);
   /// The code tracking of the page that pointer_for_write() just gave a pointer into.
   CodePage* tracked(u64 address) const { return entry(address).code; }

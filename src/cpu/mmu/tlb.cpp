@@ -251,9 +251,12 @@ bool Mmu::fill_flat(u64 address) {
       count = 1;
     }
   }
+  bool changed = false;
   for (u64 at = first; count > 0; at += kPageSize, --count)
-    flat_->insert({.address = at, .host = host_of(e, at), .writable = writable, .local = local});
-  return true;
+    if (flat_->insert({.address = at, .host = host_of(e, at), .writable = writable, .local = local}) &&
+        at == (address & ~kPageMask))
+      changed = true;
+  return changed;
 }
 
 void Mmu::flush_all() {

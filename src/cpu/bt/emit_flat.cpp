@@ -1,0 +1,137 @@
+// Memory operands through the flat table (docs/design/flat-table.md): what may not be accessed faults in the
+// host, so nothing is compared and the host's flags survive.
+//
+//   lea  r15, [base + disp + size - 1]        base + disp: the operand's address
+//   lea  r14, [base + disp]
+//   pext r14, r14, mask
+//   pext r15, r15, mask
+//   lea  r14, [r14 + r15]
+//   mov  r14, gs:[slots + 8 * r14]            may fault: no such part of the table
+//   op   [base + r14 + disp]                  may fault: absent, read-only, crossing, not canonical
+#include "cpu/bt/emitter.hpp"
+
+namespace vellum::bt {
+
+namespace {
+
+unsigned number_of(ZydisRegister r) {
+  return static_cast<unsigned>(
+      ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)));
+}
+
+bool fits_32(i64 value) {
+  return value == static_cast<i32>(value);
+}
+
+bool uses_stack(Scheme scheme) {
+  switch (scheme) {
+    case Scheme::kPush:
+    case Scheme::kPop:
+    case Scheme::kLeave:
+    case Scheme::kCall:
+    case Scheme::kReturn:
+    case Scheme::kCallIndirect:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+// Whether the instruction's memory operand goes through the table. Under AC few accesses are made, to pages
+// of an address space that may have just come: they are looked up.
+bool Emitter::flat_here() const {
+  return source_.flat_slots && !flat_ac_ && (source_.unit.no_flat >> n_ & 1) == 0 &&
+         (form_->memory >= 0 || uses_stack(form_->scheme));
+}
+
+Site& Emitter::open_flat(unsigned size, bool write) {
+  Site& site = make_site(size, write);
+  site.fresh = pack_flags(host_ & ~packed_);
+  fault_spots_.push_back({as_.offset(), 0, 0, &site});
+  flat_open_ = true;
+  return site;
+}
+
+void Emitter::close_flat() {
+  fault_spots_.back().end = fault_spots_.back().resume = as_.offset();
+  flat_open_ = false;
+}
+
+// The operand at base + disp. `spare` and R14 are taken; the operand needs R14 and `base`.
+a::Mem Emitter::flat_access(const a::Gp& base, i64 disp, const a::Gp& spare, unsigned size, bool write) {
+  const a::Mem mask = field(offsetof(Context, page_mask), 8);
+  const auto d = static_cast<i32>(disp);
+  if (size > 1) {
+    as_.lea(spare, a::ptr(base, d + static_cast<i32>(size) - 1));
+    as_.pext(spare, spare, mask);
+  }
+  if (d == 0) {
+    as_.pext(kT1, base, mask);
+  } else {
+    as_.lea(kT1, a::ptr(base, d));
+    as_.pext(kT1, kT1, mask);
+  }
+  as_.lea(kT1, a::ptr(kT1, size > 1 ? spare : kT1));
+  Site& site = open_flat(size, write);
+  site.base = static_cast<i8>(base.id());
+  site.disp = static_cast<u64>(disp);
+  a::Mem slot = a::ptr(static_cast<u64>(*source_.flat_slots), kT1, 3, 8);
+  slot.setSegment(a::gs);
+  as_.mov(kT1, slot);
+  return a::ptr(base, kT1, 0, d, size);
+}
+
+a::Mem Emitter::flat_constant(u64 address, unsigned size, bool write) {
+  const u64 first = bits(address, 46, 12), last = bits(address + size - 1, 46, 12);
+  load_constant(kT1, (first + last) * 8);
+  const bool short_form = fits_32(static_cast<i64>(address));
+  if (!short_form) load_constant(kT2, address);
+  Site& site = open_flat(size, write);
+  site.disp = address;
+  as_.mov(kT1, gs_at(kT1, *source_.flat_slots, 8));
+  if (short_form) return a::ptr(kT1, static_cast<i32>(address), size);
+  return a::ptr(kT2, kT1, 0, 0, size);
+}
+
+a::Mem Emitter::flat_operand(const ZydisDecodedOperand& operand, unsigned size, bool write) {
+  const auto& m = operand.mem;
+  const bool narrow = insn_->info.address_width == 32;
+  const bool based = m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS;
+  const i64 disp = m.disp.has_displacement ? m.disp.value : 0;
+  const bool relative = m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP;
+  if (relative || (m.base == ZYDIS_REGISTER_NONE && m.index == ZYDIS_REGISTER_NONE)) {
+    u64 value = static_cast<u64>(disp) + (relative ? next_rip_ : 0);
+    if (narrow) value = static_cast<u32>(value);
+    if (!based) return flat_constant(value, size, write);
+    load_constant(kT2, value);
+  } else {
+    const bool base_in_host = m.base != ZYDIS_REGISTER_NONE && kHostOf[number_of(m.base)] != kInMemory;
+    if (base_in_host && m.index == ZYDIS_REGISTER_NONE && !narrow && !based &&
+        fits_32(disp + static_cast<i64>(size)))
+      return flat_access(a::gpq(static_cast<u32>(kHostOf[number_of(m.base)])), disp, kT2, size, write);
+    const auto in_host = [&](ZydisRegister r, const a::Gp& scratch) -> a::Gp {
+      const unsigned n = number_of(r);
+      if (kHostOf[n] != kInMemory) return a::gpq(static_cast<u32>(kHostOf[n]));
+      as_.mov(scratch, d_.gpr(n));
+      return scratch;
+    };
+    const u32 shift = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
+    const a::Gp to = narrow ? kT2.r32() : kT2;
+    const auto d = static_cast<i32>(disp);
+    if (m.base == ZYDIS_REGISTER_NONE)
+      as_.lea(to, a::ptr(static_cast<u64>(disp), in_host(m.index, kT1), shift));
+    else if (m.index == ZYDIS_REGISTER_NONE)
+      as_.lea(to, a::ptr(in_host(m.base, kT2), d));
+    else
+      as_.lea(to, a::ptr(in_host(m.base, kT2), in_host(m.index, kT1), shift, d));
+  }
+  if (based) {
+    as_.mov(kT0, d_.segment_base(m.segment == ZYDIS_REGISTER_FS ? x86::Seg::kFs : x86::Seg::kGs));
+    as_.lea(kT2, a::ptr(kT2, kT0));
+  }
+  return flat_access(kT2, 0, kT0, size, write);
+}
+
+}  // namespace vellum::bt
