@@ -297,6 +297,7 @@ const u8* Translator::go_on(Flow flow) {
   } else if (flow != Flow::kJump) {
     return nullptr;
   }
+  if (retry_.armed) access_again();
   u64 tag;
   const JumpEntry& entry = jump_entry(v_.state.rip, tag);
   if (entry.tag != tag) return nullptr;
@@ -375,23 +376,22 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
   host_faults_.add();
   const u64 next = run_site(site);
   if (next == kLeave && context_.flow == Flow::kFault) {
-    if (v_.fault.vector == x86::kPf) retry_ = {v_.state.rip, linear, site.size, site.write, true};
+    if (v_.fault.vector == x86::kPf) retry_ = {v_.state.rip, linear, true};
     return kLeave;
   }
   if (!v_.mmu.fill_flat(linear) && ++site.futile == kFutileFaults) give_up_flat(site);
   return next == kGoOn ? reinterpret_cast<u64>(site.resume) : next;
 }
 
-// A page fault's instruction is about to run again: its access is made ready, which saves a second fault of
-// the host.
+// A page fault's instruction is likely to run again now: its page is made ready, which saves a second fault
+// of the host. Like a read ahead of time it may set an accessed bit (SDM vol. 3A §4.8), never a dirty one:
+// what may be written then has that bit set already.
 void Translator::access_again() {
-  retry_.armed = false;
   if (retry_.rip != v_.state.rip) return;
+  retry_.armed = false;
   bool faulted;
-  const u8* const host = retry_.write
-                             ? v_.mmu.pointer_for_write(retry_.linear, retry_.size, x86::Seg::kDs, faulted)
-                             : v_.mmu.pointer_for_read(retry_.linear, retry_.size, x86::Seg::kDs, faulted);
-  if (host != nullptr) v_.mmu.fill_flat(retry_.linear);
+  if (v_.mmu.pointer_for_read(retry_.linear, 1, x86::Seg::kDs, faulted) != nullptr)
+    v_.mmu.fill_flat(retry_.linear);
 }
 
 // The access at `site` keeps faulting (a device's registers, data beside code, page crossings): its unit is

@@ -107,8 +107,6 @@ class Translator final : public Engine, private interp::UnitRunner, private Host
   struct Retry {
     u64 rip = 0;
     u64 linear = 0;
-    u8 size = 0;
-    bool write = false;
     bool armed = false;
   } retry_;
   std::vector<Link> links_;
