@@ -384,14 +384,11 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
 }
 
 // A page fault's instruction is likely to run again now: its page is made ready, which saves a second fault
-// of the host. Like a read ahead of time it may set an accessed bit (SDM vol. 3A §4.8), never a dirty one:
-// what may be written then has that bit set already.
+// of the host.
 void Translator::access_again() {
   if (retry_.rip != v_.state.rip) return;
   retry_.armed = false;
-  bool faulted;
-  if (v_.mmu.pointer_for_read(retry_.linear, 1, x86::Seg::kDs, faulted) != nullptr)
-    v_.mmu.fill_flat(retry_.linear);
+  v_.mmu.fill_flat_ahead(retry_.linear);
 }
 
 // The access at `site` keeps faulting (a device's registers, data beside code, page crossings): its unit is

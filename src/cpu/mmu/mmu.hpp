@@ -179,6 +179,9 @@ class Mmu {
   /// After an access at `address` succeeded: what the TLB holds for it goes into the selected table, for a
   /// large page together with its neighbours. False: that changed nothing for this page.
   bool fill_flat(u64 address);
+  /// As fill_flat(), ahead of an access: what a walk would give without changing anything in the guest, as a
+  /// processor may read translations ahead of their use (SDM vol. 3A §4.10.2.3).
+  bool fill_flat_ahead(u64 address);
   /// The code tracking of the page that pointer_for_write() just gave a pointer into.
   CodePage* tracked(u64 address) const { return entry(address).code; }
   /// As wrote(), for `size` bytes of guest RAM within one page, known by their host address.

@@ -27,8 +27,10 @@ unsigned size_class_of(const TlbEntry& e) {
   return (e.flags >> TlbEntry::kSizeShift) & 3;
 }
 
-// Pages of a large page that enter a flat table together.
+// What enters a flat table together: pages of a large page, and small pages whose translations are read
+// ahead.
 constexpr u64 kNeighbours = 64 << 10;
+constexpr u64 kAhead = 32 << 10;
 
 // Searches that find nothing before large_pages_, which only ever grows, is made anew.
 constexpr u32 kFruitlessScans = 32;
@@ -236,27 +238,43 @@ bool Mmu::fill_flat(u64 address) {
   if (e.page != address >> kPageShift || !counts(e)) return false;
   const unsigned allow = e.allow >> shift_;
   if ((allow & kAllowRead) == 0) return false;
-  const bool writable = (allow & kAllowWrite) != 0;
-  const bool local = e.stamp != global_stamp_ && flat_is_shared();
-  // Neighbours in a large page differ in nothing, as long as they are RAM without a gap.
-  const u64 bytes = size_class_of(e) == 0 ? kPageSize : kNeighbours;
-  u64 first = align_down(address, bytes);
-  const u8* const host = host_of(e, first);
-  u64 count = bytes >> kPageShift;
-  if (count > 1) {
-    const GuestPhys physical =
-        physical_of(host_of(e, address & ~kPageMask)) - ((address & ~kPageMask) - first);
-    if (space_.ram.bytes(physical, bytes).data() != host) {
-      first = address & ~kPageMask;
-      count = 1;
-    }
+  const u64 page = address & ~kPageMask;
+  FlatTables::Page entered{.address = page,
+                           .host = host_of(e, page),
+                           .writable = (allow & kAllowWrite) != 0,
+                           .local = e.stamp != global_stamp_ && flat_is_shared()};
+  const bool changed = flat_->insert(entered);
+  if (!changed) return false;
+  if (size_class_of(e) == 0) {
+    for (u64 at = align_down(page, kAhead); at != align_down(page, kAhead) + kAhead; at += kPageSize)
+      if (at != page) fill_flat_ahead(at);
+    return true;
   }
-  bool changed = false;
-  for (u64 at = first; count > 0; at += kPageSize, --count)
-    if (flat_->insert({.address = at, .host = host_of(e, at), .writable = writable, .local = local}) &&
-        at == (address & ~kPageMask))
-      changed = true;
-  return changed;
+  // Neighbours in a large page differ in nothing, as long as they are RAM without a gap.
+  const u64 first = align_down(page, kNeighbours);
+  if (space_.ram.bytes(physical_of(entered.host) - (page - first), kNeighbours).data() != host_of(e, first))
+    return true;
+  for (u64 at = first; at != first + kNeighbours; at += kPageSize) {
+    entered.address = at;
+    entered.host = host_of(e, at);
+    flat_->insert(entered);
+  }
+  return true;
+}
+
+bool Mmu::fill_flat_ahead(u64 address) {
+  Translation t;
+  if (!x86::is_canonical(address) || !walk_quietly(space_, state_, features_, address, t)) return false;
+  const unsigned allow = t.allow >> shift_;
+  if (!t.accessed || (allow & kAllowRead) == 0 || t.page.value == board_.apic_page()) return false;
+  const u8* const host = space_.ram.host(t.page);
+  if (host == nullptr) return false;
+  const unsigned size_class = size_class_of(t.page_shift);
+  if (size_class != 0) large_pages_.add(large_key(address, size_class));
+  return flat_->insert({.address = address & ~kPageMask,
+                        .host = host,
+                        .writable = (allow & kAllowWrite) != 0,
+                        .local = !t.global && flat_is_shared()});
 }
 
 void Mmu::flush_all() {

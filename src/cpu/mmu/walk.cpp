@@ -65,7 +65,7 @@ struct Request {
   u64 linear;
   Access access;
   unsigned context;
-  bool quiet;  ///< no permissions, no accessed and dirty bits
+  bool quiet;  ///< no checks, no accessed and dirty bits set
 };
 
 template <class Format>
@@ -105,7 +105,12 @@ Outcome walk_tables(const AddressSpace& space, const VcpuState& state, const Con
     out.global = globals && (leaf & pte::kGlobal) != 0;
     out.allow =
         rights_of((all & pte::kUser) != 0, (all & pte::kWritable) != 0, no_execute, write_protect, smep);
-    if (request.quiet) return Outcome::kMapped;
+    out.accessed = true;
+    if (request.quiet) {
+      for (unsigned i = 0; i < used; ++i) out.accessed &= (steps[i].entry & pte::kAccessed) != 0;
+      if ((leaf & pte::kDirty) == 0) out.allow &= static_cast<u16>(~rights::kAllWrites);
+      return Outcome::kMapped;
+    }
     if (((out.allow >> request.context) & rights::of(request.access)) == 0) return Outcome::kDenied;
 
     bool lost = false;

@@ -34,7 +34,8 @@ struct Translation {
   GuestPhys page;      ///< of the 4 KiB page that holds the address
   u8 page_shift = 12;  ///< of the page the structures map: 12, 21, 22 or 30
   bool global = false;
-  u16 allow = 0;  ///< as namespace rights lays out; no writes unless the page's dirty bit is set
+  u16 allow = 0;         ///< as namespace rights lays out; no writes unless the page's dirty bit is set
+  bool accessed = true;  ///< every entry on the way has its accessed bit set
 };
 
 /// Translates `linear` (canonical) for one access from `context` (rights::kUser, kSupervisorSmap or
@@ -43,7 +44,7 @@ struct Translation {
                         u64 linear, Access access, unsigned context, Translation& translation,
                         u32& error_code);
 
-/// Translates without permission checks and without touching accessed and dirty bits. False: not mapped.
+/// Translates without checks of the access and without touching accessed and dirty bits. False: not mapped.
 [[nodiscard]] bool walk_quietly(const AddressSpace& space, const VcpuState& state,
                                 const PagingFeatures& features, u64 linear, Translation& translation);
 
