@@ -7,11 +7,22 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 
 #include "base/assert.hpp"
 
 namespace vellum {
 namespace {
+
+// Code that was not decoded for so long has been translated if it runs at all; to do that again for the code
+// of one page every so often is cheap.
+constexpr u32 kOldMs = 100;
+
+u32 now_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return static_cast<u32>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+}
 
 // A full memory barrier on every running thread of this process. Without the expedited form (seccomp, old
 // kernels) the slower global one does the same.
@@ -91,7 +102,18 @@ u32 GuestRam::track_code(GuestPhys a, u64 size) {
     if (before == 0 && views_ != nullptr) views_->protect(offset_of(a.page_base()));
     barrier_on_all_threads();
   }
+  page.tracked_ms = now_ms();
   return page.generation.load(std::memory_order_acquire);
+}
+
+bool GuestRam::forget_old_code(GuestPhys a) {
+  CodePage& page = code_page(a);
+  const std::lock_guard lock(code_mutex_);
+  if (page.chunks.load(std::memory_order_relaxed) == 0 || now_ms() - page.tracked_ms < kOldMs) return false;
+  page.generation.fetch_add(1, std::memory_order_release);
+  page.chunks.store(0, std::memory_order_seq_cst);
+  if (views_ != nullptr) views_->release(offset_of(a.page_base()));
+  return true;
 }
 
 bool GuestRam::note_store(GuestPhys a, u64 size) {

@@ -28,6 +28,8 @@ struct CodePage {
   std::atomic<u64> chunks{0};
   /// Raised by every store that hit a chunk with code; decoded code remembers the value it was decoded under.
   std::atomic<u32> generation{0};
+  /// When code was last decoded here: milliseconds of the host's monotonic clock, modulo 2^32. GuestRam's.
+  u32 tracked_ms = 0;
 };
 
 class GuestRam {
@@ -70,6 +72,11 @@ class GuestRam {
   /// Tells the tracker of a store of `size` bytes (within RAM, may cross pages) already made at `a`, by a
   /// device or by a vCPU's slow path. Returns whether it hit tracked code.
   bool note_store(GuestPhys a, u64 size);
+
+  /// A store met a page that is protected for its code, at other bytes. If no code was decoded there lately,
+  /// the page may serve another purpose now: its code is forgotten, as after a store to it. Whether that was
+  /// done.
+  bool forget_old_code(GuestPhys page);
 
   /// The views for translated code; nullptr if the host refuses them. Any thread.
   const RamViews* views();

@@ -379,7 +379,12 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
     if (v_.fault.vector == x86::kPf) retry_ = {v_.state.rip, linear, true};
     return kLeave;
   }
-  if (!v_.mmu.fill_flat(linear) && ++site.futile == kFutileFaults) give_up_flat(site);
+  if (!v_.mmu.fill_flat(linear)) {
+    // The page's own code may be running: it ends like a unit that stored to itself.
+    if (site.write && v_.mmu.forget_old_code(linear))
+      return next == kGoOn ? finish(site, Flow::kEndUnit) : next;
+    if (++site.futile == kFutileFaults) give_up_flat(site);
+  }
   return next == kGoOn ? reinterpret_cast<u64>(site.resume) : next;
 }
 

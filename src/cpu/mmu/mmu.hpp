@@ -182,6 +182,12 @@ class Mmu {
   /// As fill_flat(), ahead of an access: what a walk would give without changing anything in the guest, as a
   /// processor may read translations ahead of their use (SDM vol. 3A §4.10.2.3).
   bool fill_flat_ahead(u64 address);
+  /// After a store at `address` that its flat table refused: GuestRam::forget_old_code() of its page.
+  bool forget_old_code(u64 address) {
+    const TlbEntry& e = entry(address);
+    return e.page == address >> kPageShift && (e.flags & TlbEntry::kNotRam) == 0 &&
+           space_.ram.forget_old_code(physical_of(host_of(e, address)));
+  }
   /// The code tracking of the page that pointer_for_write() just gave a pointer into.
   CodePage* tracked(u64 address) const { return entry(address).code; }
   /// As wrote(), for `size` bytes of guest RAM within one page, known by their host address.
