@@ -396,6 +396,13 @@ void Translator::access_again() {
   v_.mmu.fill_flat_ahead(retry_.linear);
 }
 
+// From now on both ways into `from` lead elsewhere.
+void Translator::redirect(const Translation& from, const u8* linked, const u8* entered) {
+  cache_.patch_jump(from.linked, linked);
+  cache_.patch_jump(from.entered, entered);
+  routines_.serialize();
+}
+
 // The access at `site` keeps faulting (a device's registers, data beside code, page crossings): its unit is
 // translated again with this operand looked up.
 void Translator::give_up_flat(const Site& site) {
@@ -405,9 +412,8 @@ void Translator::give_up_flat(const Site& site) {
   for (auto* t = static_cast<Translation*>(site.unit->translated); t != nullptr; t = t->next) {
     if (t->stale) continue;
     t->stale = true;
-    cache_.patch_jump(t->linked, t->refuse);
+    redirect(*t, t->refuse, t->refuse);
   }
-  routines_.serialize();
 }
 
 u64 Translator::code_store(const Site& site, const u8* host) {

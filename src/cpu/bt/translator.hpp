@@ -41,7 +41,7 @@ class Translator final : public Engine, private interp::UnitRunner, private Host
     const u8* entered = nullptr;
     const u8* refuse = nullptr;   ///< leaves with RIP at the unit's start
     Translation* next = nullptr;  ///< the same unit at another address, or an earlier translation
-    bool stale = false;           ///< `linked` only leads to a later translation
+    bool stale = false;           ///< only leads to a later translation
   };
   struct Link {
     const u8* at = nullptr;     ///< the displacement of the jump
@@ -58,6 +58,7 @@ class Translator final : public Engine, private interp::UnitRunner, private Host
   void open_flat_tables();
   void access_again();
   void give_up_flat(const Site& site);
+  void redirect(const Translation& from, const u8* linked, const u8* entered);
   bool decode(const interp::Unit& unit);
   void link(const Link& from, const Translation& to);
   void flush();

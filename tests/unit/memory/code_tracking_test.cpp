@@ -1,6 +1,7 @@
 // Code tracking: which stores raise a page's generation, and that none is missed by another thread
 // (docs/design/self-modifying-code.md).
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <thread>
@@ -57,6 +58,51 @@ TEST(CodeTracking, LongStoresReachEveryPageTheyTouch) {
   EXPECT_TRUE(ram->note_store(GuestPhys(0x0fff), 0x2002));
   EXPECT_NE(ram->track_code(GuestPhys(0x0fff), 1), first);
   EXPECT_NE(ram->track_code(GuestPhys(0x3000), 1), last);
+}
+
+TEST(CodeTracking, AStoreToCodeForgetsThePagesCode) {
+  const auto ram = make(4);
+  ram->track_code(GuestPhys(0x1040), 1);
+  ram->track_code(GuestPhys(0x1f00), 1);
+  EXPECT_TRUE(ram->note_store(GuestPhys(0x1040), 1));
+  EXPECT_EQ(ram->code_page(GuestPhys(0x1000)).chunks.load(), 0u);
+  EXPECT_FALSE(ram->note_store(GuestPhys(0x1f00), 1));
+}
+
+TEST(CodeTracking, OnlyOldCodeIsForgotten) {
+  const auto ram = make(4);
+  EXPECT_FALSE(ram->forget_old_code(GuestPhys(0x1000))) << "no code at all";
+  const u32 before = ram->track_code(GuestPhys(0x1040), 1);
+  EXPECT_FALSE(ram->forget_old_code(GuestPhys(0x1000)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  EXPECT_TRUE(ram->forget_old_code(GuestPhys(0x1000)));
+  EXPECT_NE(ram->track_code(GuestPhys(0x1040), 1), before);
+}
+
+// Whether one byte can be stored through `address`: a pipe's end is read into it, which fails without a
+// signal.
+bool writable(u8* address) {
+  int ends[2];
+  if (::pipe(ends) != 0) return false;
+  const FileDescriptor from(ends[0]), to(ends[1]);
+  return ::write(to.get(), "x", 1) == 1 && ::read(from.get(), address, 1) == 1;
+}
+
+TEST(RamViews, PagesWithCodeAreReadOnlyInTheViewForStores) {
+  const auto ram = make(4);
+  ram->track_code(GuestPhys(0x1040), 1);
+  const RamViews* const views = ram->views();
+  ASSERT_NE(views, nullptr);
+  const auto store = [&](u64 a) { return ram->host(GuestPhys(a)) + views->store_delta(); };
+  EXPECT_FALSE(writable(store(0x1000))) << "tracked before there were views";
+  EXPECT_TRUE(writable(store(0x2000)));
+  EXPECT_EQ(*ram->host(GuestPhys(0x2000)), 'x');
+  EXPECT_FALSE(writable(ram->host(GuestPhys(0x2000)) + views->load_delta()));
+  ram->track_code(GuestPhys(0x2080), 1);
+  EXPECT_FALSE(writable(store(0x2000)));
+  ram->note_store(GuestPhys(0x2080), 1);
+  EXPECT_TRUE(writable(store(0x2000)));
+  EXPECT_TRUE(writable(ram->host(GuestPhys(0x1000)))) << "devices and handlers store here";
 }
 
 TEST(CodeTracking, PagesAbove4GibHaveRecordsOfTheirOwn) {
