@@ -48,7 +48,9 @@ bool Emitter::flat_here() const {
 
 Site& Emitter::open_flat(unsigned size, bool write) {
   Site& site = make_site(size, write);
-  site.fresh = pack_flags(host_ & ~packed_);
+  // What the instruction is about to lose is not saved if nobody asks for it behind the instruction; at a
+  // fault it is still there.
+  site.fresh = pack_flags((host_ & ~packed_) | (host_ & unsaved_));
   fault_spots_.push_back({as_.offset(), 0, 0, &site});
   flat_open_ = true;
   return site;

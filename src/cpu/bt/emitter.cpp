@@ -114,6 +114,7 @@ void Emitter::instruction() {
   // them as they are.
   if (form_->observable && !(flat_here() && keeps_flags(form_->scheme))) save_flags();
   if (n_ + 1 == source_.unit.count && form_->vectors == 0) store_fip();  // it may be a jump
+  unsaved_ = host_ & ~packed_;
   switch (form_->scheme) {
     case Scheme::kCallOut:
       call_out();

@@ -174,8 +174,9 @@ class Emitter {
   std::vector<Form> forms_;
   std::vector<u64> live_;  ///< flags that matter after each instruction
 
-  u64 host_ = 0;    ///< guest flags that the host's flags hold
-  u64 packed_ = 0;  ///< those that Context::flags holds
+  u64 host_ = 0;     ///< guest flags that the host's flags hold
+  u64 packed_ = 0;   ///< those that Context::flags holds
+  u64 unsaved_ = 0;  ///< those that only the host's held before the instruction
 
   bool called_out_ = true;  ///< the vector state may be in memory: before the unit, and behind a callout
   std::optional<u64> fip_;  ///< of the last x87 instruction, not yet in the state
