@@ -2,6 +2,7 @@
 //
 //   golden-translations [--update] FILE...
 //
+// Memory operands go through flat tables, or behind the comment "# memory: hashed" are looked up.
 // A file has comments (#), and for each instruction a line with its bytes and its text, then an indented line
 // for each host instruction. Everything but the bytes is made anew and compared; --update writes it instead,
 // and `git diff` shows what a change of the translator did. A new instruction is a line with its bytes and an
@@ -29,10 +30,10 @@ std::optional<std::vector<u8>> bytes_of(const std::string& line) {
   return bytes;
 }
 
-std::string entry(const std::vector<u8>& bytes) {
+std::string entry(const std::vector<u8>& bytes, bt::Options::Memory memory) {
   std::string hex;
   for (const u8 byte : bytes) hex += fmt::format("{}{:02x}", hex.empty() ? "" : " ", byte);
-  const auto golden = translate(bytes);
+  const auto golden = translate(bytes, memory);
   if (!golden) return hex + "  ?\n    (interpreted)\n";
   std::string out = fmt::format("{}  {}\n", hex, golden->guest);
   for (const std::string& line : golden->host) out += "    " + line + "\n";
@@ -44,9 +45,11 @@ std::optional<std::string> regenerate(const std::string& text, const std::string
   std::string out;
   std::istringstream in(text);
   int number = 0;
+  auto memory = bt::Options::Memory::kFlat;
   for (std::string line; std::getline(in, line);) {
     ++number;
     if (line.starts_with("    ")) continue;
+    if (line == "# memory: hashed") memory = bt::Options::Memory::kHashed;
     if (line.empty() || line[0] == '#') {
       out += line + "\n";
       continue;
@@ -56,7 +59,7 @@ std::optional<std::string> regenerate(const std::string& text, const std::string
       fmt::print(stderr, "{}:{}: not the bytes of an instruction: {}\n", path, number, line);
       return std::nullopt;
     }
-    out += entry(*bytes);
+    out += entry(*bytes, memory);
   }
   return out;
 }

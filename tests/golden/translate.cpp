@@ -1,5 +1,7 @@
 #include "translate.hpp"
 
+#include <sys/auxv.h>
+
 #include <algorithm>
 #include <map>
 #include <regex>
@@ -18,7 +20,8 @@ class StringSink final : public TraceSink {
 
 class Guest final : public bt::LongGuest {
  public:
-  Guest() : LongGuest({.cache_bytes = 4 << 20, .threshold = 0}, "x86-64-v3") {
+  explicit Guest(bt::Options::Memory memory)
+      : LongGuest({.cache_bytes = 4 << 20, .threshold = 0, .memory = memory}, "x86-64-v3") {
     state_.cr4 |= x86::cr4::kOsfxsr | x86::cr4::kOsxmmexcpt | x86::cr4::kOsxsave;
     state_.xcr0 = 7;
     for (u64& r : state_.gpr) r = kData;
@@ -73,19 +76,22 @@ std::vector<Line> first_instruction(const std::string& trace, std::string& guest
 }  // namespace
 
 bool supported() {
-  return x86::CpuModel::create("x86-64-v3").has_value();
+  // User code may set the GS base, which flat tables need.
+  return (::getauxval(AT_HWCAP2) & 2) != 0 && x86::CpuModel::create("x86-64-v3").has_value();
 }
 
-std::optional<Golden> translate(const std::vector<u8>& instruction) {
+std::optional<Golden> translate(const std::vector<u8>& instruction, bt::Options::Memory memory) {
   Golden golden;
   std::string next;
-  const auto lines = first_instruction(Guest().trace(instruction), golden.guest, next);
+  const auto lines = first_instruction(Guest(memory).trace(instruction), golden.guest, next);
   if (golden.guest.empty()) return std::nullopt;
   std::map<std::string, std::size_t> at;
   for (const Line& line : lines) at.emplace(line.offset, at.size());
-  static const std::regex target("\\+[0-9a-f]{3,}$"), address("0x(7F|5[56])[0-9A-F]{10}");
+  static const std::regex target("\\+[0-9a-f]{3,}$"), address("0x(7F|5[56])[0-9A-F]{10}"),
+      slots("(gs:\\[r14(\\*8)?)\\+0x[0-9A-F]+\\]");
   for (const Line& line : lines) {
     std::string text = std::regex_replace(line.text, address, "&host");
+    text = std::regex_replace(text, slots, "$1+slots]");
     if (std::smatch to; std::regex_search(text, to, target)) {
       const std::string offset = to[0];
       const auto within = at.find(offset);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/int.hpp"
+#include "cpu/bt/options.hpp"
 
 namespace vellum::golden {
 
@@ -20,6 +21,6 @@ bool supported();
 /// Translates the instruction as the first one of a unit, in 64-bit mode at CPL 0. Addresses of the host and
 /// distances to other parts of the unit, which differ from build to build, are replaced by words. Empty: it
 /// is not translated.
-std::optional<Golden> translate(const std::vector<u8>& instruction);
+std::optional<Golden> translate(const std::vector<u8>& instruction, bt::Options::Memory memory);
 
 }  // namespace vellum::golden

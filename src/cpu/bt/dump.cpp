@@ -25,8 +25,8 @@ constexpr Field kContextFields[] = {
     VELLUM_FIELD(Context, leave_jump),    VELLUM_FIELD(Context, leave_link),
     VELLUM_FIELD(Context, call_out),      VELLUM_FIELD(Context, slow_access),
     VELLUM_FIELD(Context, code_store),    VELLUM_FIELD(Context, leave_closed),
-    VELLUM_FIELD(Context, load_vectors),  VELLUM_FIELD(Context, jumps),
-    VELLUM_FIELD(Context, tlb),
+    VELLUM_FIELD(Context, load_vectors),  VELLUM_FIELD(Context, page_mask),
+    VELLUM_FIELD(Context, jumps),         VELLUM_FIELD(Context, tlb),
 };
 constexpr Field kStateFields[] = {
     VELLUM_FIELD(VcpuState, gpr),  VELLUM_FIELD(VcpuState, rip),      VELLUM_FIELD(VcpuState, rflags),

@@ -124,9 +124,10 @@ a::Mem Emitter::flat_operand(const ZydisDecodedOperand& operand, unsigned size, 
     const auto d = static_cast<i32>(disp);
     if (m.base == ZYDIS_REGISTER_NONE)
       as_.lea(to, a::ptr(static_cast<u64>(disp), in_host(m.index, kT1), shift));
-    else if (m.index == ZYDIS_REGISTER_NONE)
-      as_.lea(to, a::ptr(in_host(m.base, kT2), d));
-    else
+    else if (m.index == ZYDIS_REGISTER_NONE) {
+      const a::Gp base = in_host(m.base, kT2);
+      if (base != kT2 || d != 0 || narrow) as_.lea(to, a::ptr(base, d));
+    } else
       as_.lea(to, a::ptr(in_host(m.base, kT2), in_host(m.index, kT1), shift, d));
   }
   if (based) {
