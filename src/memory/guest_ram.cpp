@@ -125,8 +125,9 @@ bool GuestRam::note_store(GuestPhys a, u64 size) {
     if ((page.chunks.load(std::memory_order_relaxed) & touched) != 0) {
       const std::lock_guard lock(code_mutex_);
       page.generation.fetch_add(1, std::memory_order_release);
-      // No code of this page is valid now, so it need not be watched until some is decoded again.
-      if (page.chunks.exchange(0, std::memory_order_seq_cst) != 0 && views_ != nullptr)
+      // No code of this page is valid now, so it need not be watched, nor protected, until some is decoded
+      // again.
+      if (views_ != nullptr && page.chunks.exchange(0, std::memory_order_seq_cst) != 0)
         views_->release(offset_of(a.page_base()));
       hit = true;
     }

@@ -24,7 +24,8 @@ namespace vellum {
 
 /// What an engine needs to notice that code changed, for one 4 KiB page of RAM.
 struct CodePage {
-  /// Bit n set: bytes 64n … 64n+63 were fetched as code. Set by engines; a store to such a byte clears all.
+  /// Bit n set: bytes 64n … 64n+63 were fetched as code. Set by engines; once there are views, a store to
+  /// such a byte clears all.
   std::atomic<u64> chunks{0};
   /// Raised by every store that hit a chunk with code; decoded code remembers the value it was decoded under.
   std::atomic<u32> generation{0};

@@ -23,8 +23,8 @@ constexpr u64 kCaseFlags =
 }  // namespace
 
 Result<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string_view engine, unsigned unit) {
-  if (engine != "interp" && engine != "bt")
-    return fail(ErrorCode::kInvalidArgument, "unknown engine '{}'; there are: interp, bt", engine);
+  if (engine != "interp" && engine != "bt" && engine != "bt-flat")
+    return fail(ErrorCode::kInvalidArgument, "unknown engine '{}'; there are: interp, bt, bt-flat", engine);
   VELLUM_TRY_ASSIGN(ram, GuestRam::create(2 << 20));
   VELLUM_TRY_ASSIGN(model, x86::CpuModel::create("host"));
   auto runner =
@@ -36,9 +36,13 @@ Result<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string_view engi
 EngineRunner::EngineRunner(std::string_view engine, unsigned unit, std::unique_ptr<GuestRam> ram,
                            x86::CpuModel model)
     : ram_(std::move(ram)), model_(std::move(model)), space_{*ram_, mmio_, ports_} {
-  if (engine == "bt") {
+  if (engine != "interp") {
     // Every instruction is translated, the first time that it runs.
-    const bt::Options options{.cache_bytes = 4 << 20, .threshold = 0, .unit = unit};
+    using Memory = bt::Options::Memory;
+    const bt::Options options{.cache_bytes = 4 << 20,
+                              .threshold = 0,
+                              .memory = engine == "bt-flat" ? Memory::kFlat : Memory::kHashed,
+                              .unit = unit};
     engine_ = std::make_unique<bt::Translator>(0, space_, board_, clock_, model_, hazards_, options);
   } else {
     engine_ = std::make_unique<interp::Interpreter>(0, space_, board_, clock_, model_, hazards_);

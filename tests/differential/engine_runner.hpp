@@ -16,7 +16,7 @@ namespace vellum::differential {
 
 class EngineRunner {
  public:
-  /// `engine`: "interp" or "bt". `unit`: bt's longest.
+  /// `engine`: "interp", "bt", or "bt-flat" (bt with flat tables). `unit`: bt's longest.
   static Result<std::unique_ptr<EngineRunner>> create(std::string_view engine, unsigned unit = 1);
   void run(const Case& c, Outcome& outcome) { run(c, std::span(c.code).first(c.length), 1, outcome); }
   /// Runs `code` instead of the case's, for so many instructions.

@@ -21,6 +21,7 @@ struct Options {
   u64 seed = std::random_device{}();
   double seconds = 10;
   unsigned longest = 24;
+  std::string engine = "bt";
 };
 
 using Code = std::vector<Case>;  // of each, its bytes; of the first, the registers and memory
@@ -146,7 +147,7 @@ class Fuzzer {
 
 Result<bool> fuzz(const Options& options) {
   VELLUM_TRY_ASSIGN(reference, EngineRunner::create("interp"));
-  VELLUM_TRY_ASSIGN(judged, EngineRunner::create("bt", 32));
+  VELLUM_TRY_ASSIGN(judged, EngineRunner::create(options.engine, 32));
   return Fuzzer(*reference, *judged, options).run_all();
 }
 
@@ -159,6 +160,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.seed, "random seed (default: a fresh one, printed)")
       ->envname("VELLUM_SEED");
   app.add_option("--seconds", options.seconds, "how long to run")->capture_default_str();
+  app.add_option("--engine", options.engine, "bt, or bt-flat: with flat tables")->capture_default_str();
   app.add_option("--longest", options.longest, "the most instructions of a sequence")
       ->check(CLI::Range(2, 30))
       ->capture_default_str();

@@ -24,14 +24,12 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
   } else if (key == "perfmap") {
     VELLUM_TRY_ASSIGN_TO(to.perf_map, on_off(key, value));
   } else if (key == "memory") {
-    if (value == "auto")
-      to.memory = Options::Memory::kAuto;
-    else if (value == "hashed")
+    if (value == "hashed")
       to.memory = Options::Memory::kHashed;
     else if (value == "flat")
       to.memory = Options::Memory::kFlat;
     else
-      return fail(ErrorCode::kInvalidArgument, "memory={}: expected auto, hashed or flat", value);
+      return fail(ErrorCode::kInvalidArgument, "memory={}: expected hashed or flat", value);
   } else if (key == "unit") {
     VELLUM_TRY_ASSIGN(n, number(key, value, 1, 32));
     to.unit = static_cast<unsigned>(n);

@@ -13,8 +13,8 @@ struct Options {
   std::size_t cache_bytes = 32 << 20;
   /// How often a unit is interpreted before it is translated.
   u32 threshold = 16;
-  /// How memory operands find their pages.
-  enum class Memory : u8 { kAuto, kHashed, kFlat } memory = Memory::kAuto;
+  /// How memory operands find their pages (docs/design/flat-table.md).
+  enum class Memory : u8 { kHashed, kFlat } memory = Memory::kHashed;
   /// Units jump to each other directly.
   bool chain = true;
   /// The most instructions of a unit, 1 to 32.

@@ -24,13 +24,6 @@ constexpr std::array<int, 16> kSignalRegister = {REG_RAX, REG_RCX, REG_RDX, REG_
                                                  REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
                                                  REG_R12, REG_R13, REG_R14, REG_R15};
 
-// AMD's processors before Zen 3 (family 19h) have PEXT in microcode, at some 20 cycles and more.
-bool host_extracts_bits_fast() {
-  const auto& info = asmjit::CpuInfo::host();
-  if (!info.features().x86().hasBMI2()) return false;
-  return std::string_view(info.vendor()) != "AMD" || info.familyId() >= 0x19;
-}
-
 }  // namespace
 
 Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock,
@@ -71,7 +64,6 @@ Translator::~Translator() = default;
 
 // Without flat tables all memory operands are looked up.
 void Translator::open_flat_tables() {
-  if (options_.memory == Options::Memory::kAuto && !host_extracts_bits_fast()) return;
   auto flat = FlatTables::create(block_.memfd(), VcpuBlock::bytes(), v_.space.ram, kFlatTables);
   if (!flat) {
     spdlog::warn("no flat tables for vCPU {}: {}", v_.index, flat.error().message);

@@ -40,7 +40,7 @@ class FlatTable : public LongGuest {
 
 TEST_F(FlatTable, AFilledPageIsReachedWithoutAFurtherFault) {
   map(0, 0);
-  at64(kFrames) = 0x1234;
+  put64(kFrames, 0x1234);
   read(page(0), 10'000);
   EXPECT_EQ(rax(), 0x1234u);
   EXPECT_GT(count("pages entered in flat tables"), 0u);
@@ -50,7 +50,7 @@ TEST_F(FlatTable, AFilledPageIsReachedWithoutAFurtherFault) {
 // Trap 1: the index is masked, so addresses that differ in bits 63..47 only share a slot.
 TEST_F(FlatTable, AddressesWithTheSameIndexAreNotThePage) {
   map(0, 0);
-  at64(kFrames) = 0x1234;
+  put64(kFrames, 0x1234);
   for (unsigned bit = 47; bit < 64; ++bit) {
     read(page(0));
     ASSERT_EQ(rax(), 0x1234u);
@@ -119,7 +119,7 @@ TEST_F(FlatTable, AnAccessAcrossTheEndOfTheLowerHalfFaults) {
   put64(kTables + 8 * 511, (kTables + 0x1000) | 3);
   map(511, 7);
   const u64 last = (u64{1} << 47) - kPageSize;
-  at64(kFrames + 7 * kPageSize + 0xff8) = 42;
+  put64(kFrames + 7 * kPageSize + 0xff8, 42);
   read(last + 0xff8);
   EXPECT_EQ(rax(), 42u);
   for (u64 offset = 1; offset < 8; ++offset) {
@@ -149,8 +149,8 @@ TEST_F(FlatTable, TheFirstWriteSetsTheDirtyBit) {
 
 TEST_F(FlatTable, InvlpgTakesAPageAway) {
   map(0, 0);
-  at64(kFrames) = 1;
-  at64(kFrames + kPageSize) = 2;
+  put64(kFrames, 1);
+  put64(kFrames + kPageSize, 2);
   read(page(0));
   EXPECT_EQ(rax(), 1u);
   map(0, 1);
@@ -165,8 +165,8 @@ TEST_F(FlatTable, InvlpgTakesAPageAway) {
 
 TEST_F(FlatTable, MovToCr3TakesPagesThatAreNotGlobalAway) {
   map(0, 0);
-  at64(kFrames) = 1;
-  at64(kFrames + kPageSize) = 2;
+  put64(kFrames, 1);
+  put64(kFrames + kPageSize, 2);
   read(page(0));
   map(0, 1);
   // MOV RAX, CR3; MOV CR3, RAX; MOV RAX, [RBX]; HLT

@@ -60,8 +60,9 @@ TEST(CodeTracking, LongStoresReachEveryPageTheyTouch) {
   EXPECT_NE(ram->track_code(GuestPhys(0x3000), 1), last);
 }
 
-TEST(CodeTracking, AStoreToCodeForgetsThePagesCode) {
+TEST(RamViews, AStoreToCodeForgetsThePagesCode) {
   const auto ram = make(4);
+  ASSERT_NE(ram->views(), nullptr);
   ram->track_code(GuestPhys(0x1040), 1);
   ram->track_code(GuestPhys(0x1f00), 1);
   EXPECT_TRUE(ram->note_store(GuestPhys(0x1040), 1));

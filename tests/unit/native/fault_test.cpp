@@ -129,9 +129,7 @@ TEST_F(Faults, AStoreToTrackedCodeEndsTheUnit) {
   ASSERT_TRUE(bench.v.mmu.translate_quietly(kData, physical));
   bench.ram->track_code(physical, 16);
   EXPECT_EQ(at(kData, movups), Flow::kEndUnit);
-  bench.ram->track_code(physical, 16);
   EXPECT_EQ(at(kData, fst), Flow::kEndUnit);
-  bench.ram->track_code(physical, 16);
   EXPECT_EQ(at(kData + 0x200, movups), Flow::kNext);
 }
 
