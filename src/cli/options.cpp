@@ -87,8 +87,7 @@ std::vector<OptionRow> make_table() {
       {"--bt",
        "KEY=VALUE,...",
        kMachine,
-       "the translator: unit=N, chain=on|off, threshold=N, cache=MiB, memory=hashed|flat, "
-       "perfmap=on|off",
+       "translator: unit=N, chain=on|off, threshold=N, cache=MiB, memory=hashed|flat, perfmap=on|off",
        {},
        [](Options o, Text v) { return bt::parse_options(v, o.machine.bt); }},
       {"--clock",
