@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <memory>
 #include <optional>
 
 #include "cli/one_line.hpp"
@@ -67,15 +68,17 @@ Result<Outcome> wait_for_end(Machine& machine, Console& console, SignalWaiter& s
 // and a signal that ends us ends it. Returns that signal.
 Result<std::optional<int>> finish_output(EventLoop& loop, Machine& machine, Console& console,
                                          SignalWaiter& signals) {
-  VELLUM_TRY_ASSIGN(finished, EventFd::create());
-  loop.post([&] {
+  VELLUM_TRY_ASSIGN(event, EventFd::create());
+  // Shared: the I/O thread is still within notify() when this function sees it.
+  const auto finished = std::make_shared<const EventFd>(std::move(event));
+  loop.post([&console, &machine, finished] {
     console.flush();
     machine.flush_output();
-    finished.notify();
+    finished->notify();
   });
   std::optional<int> ended_by;
   for (;;) {
-    pollfd wait[2] = {{signals.fd(), POLLIN, 0}, {finished.fd(), POLLIN, 0}};
+    pollfd wait[2] = {{signals.fd(), POLLIN, 0}, {finished->fd(), POLLIN, 0}};
     if (::poll(wait, 2, -1) < 0) continue;  // EINTR
     if (wait[1].revents != 0) return ended_by;
     while (const auto signal = signals.next()) {
