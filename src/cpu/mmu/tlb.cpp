@@ -250,9 +250,12 @@ bool Mmu::fill_flat(u64 address) {
       if (at != page) fill_flat_ahead(at);
     return true;
   }
-  // Neighbours in a large page differ in nothing, as long as they are RAM without a gap.
+  // Neighbours in a large page differ in nothing, as long as they are RAM without a gap and none is the
+  // APIC's.
   const u64 first = align_down(page, kNeighbours);
-  if (space_.ram.bytes(physical_of(entered.host) - (page - first), kNeighbours).data() != host_of(e, first))
+  const GuestPhys physical = physical_of(entered.host) - (page - first);
+  if (space_.ram.bytes(physical, kNeighbours).data() != host_of(e, first) ||
+      board_.apic_page() - physical.value < kNeighbours)
     return true;
   for (u64 at = first; at != first + kNeighbours; at += kPageSize) {
     entered.address = at;
