@@ -115,6 +115,9 @@ Result<ElfImage> parse(std::span<const u8> bytes) {
     const auto program =
         read_at<typename Format::Program>(bytes, header->e_phoff + i * sizeof(typename Format::Program));
     if (!program) return fail(ErrorCode::kBadInput, "is truncated within its ELF program headers");
+    if (program->p_type == PT_INTERP)
+      return fail(ErrorCode::kUnsupported,
+                  "is a program for an operating system, not a kernel: give it vmlinuz or vmlinux");
     if (program->p_type == PT_LOAD) VELLUM_TRY(add_segment(image, bytes, *program));
     if (program->p_type == PT_NOTE && !image.pvh_entry) {
       const auto notes = slice(bytes, program->p_offset, program->p_filesz);
@@ -147,6 +150,8 @@ bool is_elf(std::span<const u8> bytes) {
 Result<ElfImage> parse_elf(std::span<const u8> bytes) {
   const auto identity = slice(bytes, 0, EI_NIDENT);
   if (!identity) return fail(ErrorCode::kBadInput, "is truncated within its ELF header");
+  if ((*identity)[EI_DATA] == ELFDATANONE || (*identity)[EI_DATA] > ELFDATA2MSB)
+    return fail(ErrorCode::kBadInput, "is damaged: its ELF header names no byte order");
   if ((*identity)[EI_DATA] != ELFDATA2LSB)
     return fail(ErrorCode::kUnsupported,
                 "is a big-endian ELF file, but the machine is x86-64: give it an x86 kernel");

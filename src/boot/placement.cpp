@@ -43,11 +43,11 @@ Result<> Placement::claim(GuestPhysRange range, std::string what) {
           ErrorCode::kBadInput,
           "needs memory up to {:#x} for its {}, but the machine has {} MiB: give it at least --memory {}M",
           end, what, ram_.size() >> 20, align_up(end, u64{1} << 20) >> 20);
-    return fail(ErrorCode::kBadInput, "its {} wants {:#x}-{:#x}, where this machine has no free RAM", what,
+    return fail(ErrorCode::kBadInput, "has its {} at {:#x}-{:#x}, where this machine has no free RAM", what,
                 range.start.value, end);
   }
   if (const Claim* other = overlapping(range))
-    return fail(ErrorCode::kBadInput, "its {} at {:#x}-{:#x} overlaps the {} at {:#x}-{:#x}", what,
+    return fail(ErrorCode::kBadInput, "has its {} at {:#x}-{:#x}, which overlaps the {} at {:#x}-{:#x}", what,
                 range.start.value, range.end().value, other->what, other->range.start.value,
                 other->range.end().value);
   claims_.push_back({range, std::move(what)});

@@ -81,7 +81,7 @@ std::vector<OptionRow> make_table() {
       {"--engine",
        "NAME",
        kMachine,
-       "what executes guest instructions: auto takes the fastest there is (auto)",
+       "what executes guest instructions: bt is the fast one; auto takes interp for now (auto)",
        {"auto", "interp", "bt"},
        [](Options o, Text v) -> Result<> { return o.machine.engine = v, Result<>(); }},
       {"--bt",

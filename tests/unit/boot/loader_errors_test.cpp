@@ -193,6 +193,20 @@ TEST_F(LoaderErrors, PayloadForAnotherArchitecture) {
   expect_error(fails(), ErrorCode::kUnsupported, {request.kernel, "payload", "AArch64"});
 }
 
+TEST_F(LoaderErrors, ProgramForAnOperatingSystem) {
+  Bytes elf = test::make_elf({});
+  test::put<u32>(elf, 64, 3);  // the first program header's type: PT_INTERP
+  kernel(elf);
+  expect_error(fails(), ErrorCode::kUnsupported, {request.kernel, "program for an operating system"});
+}
+
+TEST_F(LoaderErrors, ElfWithoutAByteOrder) {
+  Bytes elf = test::make_elf({});
+  elf[5] = 0;  // EI_DATA
+  kernel(elf);
+  expect_error(fails(), ErrorCode::kBadInput, {request.kernel, "byte order"});
+}
+
 TEST_F(LoaderErrors, PvhEntryOutsideTheKernel) {
   kernel(test::make_elf({.pvh_entry = 0x10}));
   expect_error(fails(), ErrorCode::kBadInput, {request.kernel, "PVH entry point 0x10"});
