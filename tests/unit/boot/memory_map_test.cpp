@@ -58,7 +58,8 @@ TEST_F(PlacementTest, ClaimsDoNotOverlap) {
   EXPECT_TRUE(placement.claim({GuestPhys(0x101000), 0x1000}, "two"));
   const auto third = placement.claim({GuestPhys(0x100fff), 2}, "three");
   ASSERT_FALSE(third);
-  EXPECT_EQ(third.error().message, "has its three at 0x100fff-0x101001, which overlaps the one at 0x100000-0x101000");
+  EXPECT_EQ(third.error().message,
+            "has its three at 0x100fff-0x101001, which overlaps the one at 0x100000-0x101000");
 }
 
 TEST_F(PlacementTest, OnlyUsableRamCanBeClaimed) {
