@@ -92,13 +92,10 @@ Rtc::Rtc(Clock& clock, InterruptLine& irq8, const State& state)
   state_.seen_ns = std::min(state_.seen_ns, now);
   const u64 phase = state_.second_start_ns % kNsPerSecond;
   const u64 into_second = (now + kNsPerSecond - phase) % kNsPerSecond;
-  // In the machine's first second, the RTC's may have begun before the clock did: the base is then the next
-  // one.
-  const bool base_is_next = into_second > now;
-  base_ns_ = base_is_next ? phase : now - into_second;
+  base_ns_ = now - std::min(into_second, now);
   // Decoded state may hold any offset: added as unsigned, and held to the years that the registers can show.
   const auto seconds = static_cast<i64>(clock_.wall_seconds() + static_cast<u64>(state_.wall_offset));
-  base_seconds_ = std::clamp(seconds, kYear0, kYear9999) + (base_is_next ? 1 : 0);
+  base_seconds_ = std::clamp(seconds, kYear0, kYear9999);
   // Flags in register C count from seen_ns on, so the base lies no later than it.
   if (state_.seen_ns < base_ns_) {
     const u64 back = std::min((base_ns_ - state_.seen_ns - 1) / kNsPerSecond + 1, base_ns_ / kNsPerSecond);
@@ -348,10 +345,7 @@ void Rtc::write_byte(u64 offset, u8 value) {
 
 SavedState Rtc::save() const {
   std::scoped_lock lock(mutex_);
-  // The RTC's seconds and the wall clock's begin at different moments, so the offset is this moment's.
-  State s = state_;
-  s.wall_offset = seconds_at(clock_.now_ns()) - static_cast<i64>(clock_.wall_seconds());
-  return encode_state(s);
+  return encode_state(state_);
 }
 
 void Rtc::stats(std::vector<StatRow>& rows) const {
