@@ -155,6 +155,19 @@ std::vector<u8> build_madt(u32 cpu_count) {
   return finish(std::move(t));
 }
 
+// What the DSDT cannot know: names that it refers to (ACPI 6.4 §20.2.5.1, NameOp; §20.2.3, QWordPrefix).
+std::vector<u8> build_ssdt(const FirmwareConfig& config) {
+  constexpr u8 kNameOp = 0x08, kQWordPrefix = 0x0e;
+  TableBuilder t = begin("SSDT", 2);
+  const auto put_name = [&t](std::string_view name, u64 value) {
+    t.put<u8>(kNameOp), t.text(name, 4, '_'), t.put<u8>(kQWordPrefix), t.put<u64>(value);
+  };
+  const auto windows = layout::pci_windows(config.ram_size);
+  put_name("PML0", windows.low_start.value);
+  put_name("PMH0", windows.high_start);
+  return finish(std::move(t));
+}
+
 template <class Pointer>
 std::vector<u8> build_root(std::string_view signature, std::span<const GuestPhys> tables) {
   TableBuilder t = begin(signature, 1);
@@ -192,8 +205,9 @@ std::vector<u8> build_acpi_tables(GuestPhys base, const FirmwareConfig& config) 
     return at;
   };
   const GuestPhys facs = place(build_facs());
-  const GuestPhys dsdt = place(dsdt_bytes());
-  const std::array<GuestPhys, 2> tables{place(build_fadt(facs, dsdt)), place(build_madt(config.cpu_count))};
+  const GuestPhys dsdt = place(config.pci ? dsdt_pc_bytes() : dsdt_micro_bytes());
+  std::vector<GuestPhys> tables{place(build_fadt(facs, dsdt)), place(build_madt(config.cpu_count))};
+  if (config.pci) tables.push_back(place(build_ssdt(config)));
   const GuestPhys rsdt = place(build_root<u32>("RSDT", tables));
   const GuestPhys xsdt = place(build_root<u64>("XSDT", tables));
   const auto rsdp = build_rsdp(rsdt, xsdt);

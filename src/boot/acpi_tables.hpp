@@ -13,7 +13,8 @@ namespace vellum {
 /// All tables as they lie in memory from `base` (64-byte aligned) on, the RSDP first.
 std::vector<u8> build_acpi_tables(GuestPhys base, const FirmwareConfig& config);
 
-/// The compiled DSDT, header included.
-std::span<const u8> dsdt_bytes();
+/// The compiled DSDTs, header included: of the board with PCI, and of the one without.
+std::span<const u8> dsdt_pc_bytes();
+std::span<const u8> dsdt_micro_bytes();
 
 }  // namespace vellum

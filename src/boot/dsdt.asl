@@ -1,12 +1,17 @@
 // What the PC board has, for the guest's ACPI interpreter. Addresses and interrupts are those of memory_map.hpp
-// (namespace vellum::layout); tests/unit/boot holds the two together. The board has no PCI bus, so ISA-style devices
-// stand directly below \_SB. A device that does not exist is not described: there is no 8237 DMA controller.
+// (namespace vellum::layout); tests/unit/boot holds the two together. ISA devices stand below the ISA bridge, on a board
+// without PCI (no VELLUM_PCI) directly below \_SB. A device that does not exist is not described: there is no 8237 DMA controller.
 DefinitionBlock ("", "DSDT", 2, "VELLUM", "VELLUMPC", 0x00000001)
 {
     // Soft off: SLP_TYPa, SLP_TYPb (layout::kSleepTypeS5).
     Name (\_S5, Package (0x04) { 0x05, 0x05, 0x00, 0x00 })
 
+#ifdef VELLUM_PCI
+#include "dsdt_pci.asl"
+    Scope (\_SB.PCI0.ISA)
+#else
     Scope (\_SB)
+#endif
     {
         // Ports that belong to no device below: PM1 and the PM timer, the reset register. (The memory map reserves
         // the interrupt controllers' addresses.)

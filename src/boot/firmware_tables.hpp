@@ -9,6 +9,8 @@ struct FirmwareConfig {
   u32 cpu_count = 1;  ///< processors' APIC ids are 0 to cpu_count - 1; the first is the bootstrap processor
   u32 cpu_signature = 0;  ///< CPUID.1:EAX, for the MP table
   u32 cpu_features = 0;   ///< CPUID.1:EDX, likewise
+  bool pci = false;       ///< the board has a PCI bus
+  u64 ram_size = 0;       ///< bytes; decides where PCI memory is
 };
 
 /// Writes all of them (layout::kBiosDataArea, kEbda, kAcpiTables, kMpTable) and returns where the RSDP is.

@@ -8,14 +8,17 @@
 //   0x000e_0000  firmware: ACPI tables
 //   0x000f_0000  firmware: MP table
 //   0x0010_0000  RAM, up to 3 GiB (GuestRam::kLowRamLimit)
+//   0xc000_0000  PCI memory
 //   0xfec0_0000  I/O APIC
 //   0xfee0_0000  local APICs
 //   1_0000_0000  the rest of RAM
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "base/address.hpp"
+#include "base/bits.hpp"
 #include "memory/guest_ram.hpp"
 
 namespace vellum::layout {
@@ -28,6 +31,13 @@ inline constexpr GuestPhys kAcpiTables{0xe0000};  ///< up to kMpTable; the RSDP 
 inline constexpr GuestPhys kMpTable{0xf0000};
 inline constexpr GuestPhys kHighMemory{0x100000};
 
+/// The PCI bus's memory below 4 GiB begins where RAM may no longer be, and ends before the I/O APIC. What
+/// plays firmware uses the upper part, as SeaBIOS does.
+inline constexpr GuestPhys kPciMemory{0xc0000000}, kPciBars{0xe0000000}, kPciMemoryEnd{0xfec00000};
+/// With 2 GiB of RAM or less it begins here: OVMF puts BARs there.
+inline constexpr GuestPhys kPciLowMemory{0x80000000};
+/// And it goes on from above RAM to the end of the 40-bit physical address space.
+inline constexpr u64 kPciHighAlignment = u64{1} << 30, kPciHighEnd = u64{1} << 40;
 inline constexpr GuestPhys kIoApic{0xfec00000};
 inline constexpr GuestPhys kLocalApic{0xfee00000};
 
@@ -42,7 +52,9 @@ inline constexpr u16 kPm1aEvent = 0x600;    ///< PM1 status and enable, 2 bytes 
 inline constexpr u16 kPm1aControl = 0x604;  ///< 2 bytes
 inline constexpr u16 kPmTimer = 0x608;      ///< 4 bytes
 inline constexpr u16 kResetControl = 0xcf9;
-inline constexpr u8 kResetValue = 0x06;  ///< hard reset of the processor and the system
+inline constexpr u8 kResetValue = 0x06;   ///< hard reset of the processor and the system
+inline constexpr u16 kPciConfig = 0xcf8;  ///< 0xcf8 to 0xcff, around kResetControl
+inline constexpr u16 kPciPorts = 0xc000;  ///< up to 0xffff: I/O BARs, where what plays firmware puts them
 inline constexpr u16 kDebugcon = 0xe9, kDebugExit = 0xf4;
 /// PM1_CNT.SLP_TYP that means S5 (soft off); dsdt.asl's \_S5 says the same.
 inline constexpr u8 kSleepTypeS5 = 5;
@@ -53,6 +65,24 @@ inline constexpr u8 kCmosCentury = 0x32;
 inline constexpr u8 kPitIrq = 0, kKeyboardIrq = 1, kCom2Irq = 3, kCom1Irq = 4, kRtcIrq = 8, kSciIrq = 9;
 inline constexpr u8 kPitGsi =
     2;  ///< IRQ 0 is wired to input 2, as on every PC; all others to their own number
+
+/// PCI's four interrupt wires: I/O APIC inputs from here on, level-triggered, active low.
+inline constexpr u8 kPciGsi = 16;
+inline constexpr u32 kActiveLowPins = 0xfu << kPciGsi;
+struct PciWindows {
+  GuestPhys low_start;  ///< up to kPciMemoryEnd
+  u64 high_start = 0;   ///< up to kPciHighEnd
+};
+/// Where the host bridge leads memory accesses to the bus, on a board with `ram_size` bytes of RAM.
+constexpr PciWindows pci_windows(u64 ram_size) {
+  const u64 low = std::min(ram_size, GuestRam::kLowRamLimit);
+  return {low <= kPciLowMemory.value ? kPciLowMemory : kPciMemory,
+          align_up(GuestRam::kHighRamStart + (ram_size - low), kPciHighAlignment)};
+}
+/// The wire (0 to 3) of a device's pin (0: INTA# to 3), as pci::pirq_of() has it.
+constexpr u8 pci_wire(unsigned device, unsigned pin) {
+  return static_cast<u8>((device + pin + 3) & 3);
+}
 
 /// The I/O APIC's id: the first that no processor has (MP specification 1.4 §3.6.6). Processors' ids are 0 to
 /// n-1.

@@ -76,6 +76,15 @@ std::vector<OptionRow> make_table() {
          o.machine.cpus = static_cast<unsigned>(count);
          return {};
        }},
+      {"--board",
+       "KIND",
+       kMachine,
+       "pc has a PCI bus, micro is a lean board without one (pc)",
+       {"pc", "micro"},
+       [](Options o, Text v) -> Result<> {
+         o.machine.board = v == "micro" ? BoardKind::kMicro : BoardKind::kPc;
+         return {};
+       }},
       {"--cpu", "MODEL", kMachine, "which processor the guest sees; auto: x86-64-v3 if this host can (auto)",
        cpu_model_names(), [](Options o, Text v) -> Result<> { return o.machine.cpu_model = v, Result<>(); }},
       {"--engine",
@@ -150,8 +159,8 @@ std::vector<OptionRow> make_table() {
 }
 
 std::vector<OptionRow> make_diff_table() {
-  constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--protocol",
-                                          "--memory", "--cpus",   "--cpu",    "--log-level"};
+  constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--protocol", "--memory",
+                                          "--cpus",   "--board",  "--cpu",    "--log-level"};
   std::vector<OptionRow> table;
   for (const OptionRow& row : run_option_table())
     if (std::ranges::find(kShared, row.name) != std::end(kShared)) table.push_back(row);

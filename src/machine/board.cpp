@@ -76,7 +76,8 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   auto& pic = devices_.make<Pic>(states.next<Pic::State>());
   IoApic::State ioapic_state;
   ioapic_state.id = layout::io_apic_id(config.cpus);
-  auto& ioapic = devices_.make<IoApic>(bus, 0, states.next(ioapic_state));
+  const bool with_pci = config.board == BoardKind::kPc;
+  auto& ioapic = devices_.make<IoApic>(bus, with_pci ? layout::kActiveLowPins : 0, states.next(ioapic_state));
   bus.attach(ioapic);
   VELLUM_TRY(mmio_.add(IoApic::kDefaultAddress, IoApic::kSize, ioapic, "ioapic"));
   auto& router = devices_.make<GsiRouter>(pic, ioapic, bus);
@@ -126,7 +127,14 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
 
   auto& pm = devices_.make<AcpiPm>(*clock_, router.isa_line(GsiRouter::kSciIrq), resources.control,
                                    states.next<AcpiPm::State>());
-  VELLUM_TRY(ports_.add(AcpiPm::kPort, AcpiPm::kPortCount, pm, "acpi-pm"));
+  auto& reset = devices_.make<ResetPort>(resources.control, states.next<ResetPort::State>());
+  if (config.board == BoardKind::kPc) {
+    VELLUM_TRY_ASSIGN(root, make_pci_root(devices_, *space_, wiring.bus, router, pm, reset, states));
+    pci_ = root;
+  } else {
+    VELLUM_TRY(ports_.add(AcpiPm::kPort, AcpiPm::kPortCount, pm, "acpi-pm"));
+    VELLUM_TRY(ports_.add(ResetPort::kPort, ResetPort::kPortCount, reset, "reset-port"));
+  }
 
   x87_error_ = &devices_.make<CoprocessorError>(router.isa_line(CoprocessorError::kIrq),
                                                 states.next<CoprocessorError::State>());
@@ -134,8 +142,6 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
 
   auto& post = devices_.make<PostCode>(states.next<PostCode::State>());
   VELLUM_TRY(ports_.add(PostCode::kPort, PostCode::kPortCount, post, "post-code"));
-  auto& reset = devices_.make<ResetPort>(resources.control, states.next<ResetPort::State>());
-  VELLUM_TRY(ports_.add(ResetPort::kPort, ResetPort::kPortCount, reset, "reset-port"));
   auto& control_a = devices_.make<SystemControlA>(resources.control, states.next<SystemControlA::State>());
   VELLUM_TRY(ports_.add(SystemControlA::kPort, SystemControlA::kPortCount, control_a, "system-control-a"));
 
@@ -185,7 +191,7 @@ std::vector<Hazards*> Board::hazards() const {
   return all;
 }
 
-void Board::start_like_firmware() {
+Result<> Board::start_like_firmware() {
   apics_.front()->enter_virtual_wire_mode();
   for (const auto& slot : vcpus_) {
     VcpuState state;
@@ -193,6 +199,8 @@ void Board::start_like_firmware() {
     apply_firmware_mtrrs(state.msr, model_->physical_bits());
     slot->engine->push(StateMask::kMsrs, state);
   }
+  if (pci_) VELLUM_TRY(pci_->start_like_firmware(ram_->size()));
+  return {};
 }
 
 std::vector<SavedState> Board::save() const {

@@ -3,7 +3,7 @@
 //
 //   vCPU n <-> VcpuPort/HazardHost <-> local APIC n <-- ApicBus <-- I/O APIC <-- GsiRouter <-- devices
 //                                           LINT0 <---------------- 8259 <-------'
-//   vCPU n --> AddressSpace: RAM, mmio bus (I/O APIC), port bus (everything else)
+//   vCPU n --> AddressSpace: RAM, mmio bus (I/O APIC), port bus (everything else); behind both, PCI
 //
 // The board knows which devices exist and where they answer; what they are is their own business.
 #pragma once
@@ -17,6 +17,7 @@
 #include "devices/legacy/uart16550.hpp"
 #include "machine/config.hpp"
 #include "machine/device_set.hpp"
+#include "machine/pci_root.hpp"
 #include "machine/vcpu_slot.hpp"
 #include "memory/address_space.hpp"
 #include "x86/cpu_model.hpp"
@@ -53,8 +54,12 @@ class Board {
   std::vector<Hazards*> hazards() const;
   Uart16550& serial() { return *serial_; }
 
-  /// What firmware does on processors before a kernel runs: MTRRs everywhere, virtual wire mode on the first.
-  void start_like_firmware();
+  /// The PCI bus and its bridges; null on a board without.
+  const PciRoot* pci() const { return pci_ ? &*pci_ : nullptr; }
+
+  /// What firmware does before a kernel runs: MTRRs everywhere, virtual wire mode on the first processor,
+  /// PCI's addresses and interrupts. Fails when PCI devices want more than there is.
+  Result<> start_like_firmware();
 
   /// The states of clock, devices and vCPUs. While no vCPU runs.
   std::vector<SavedState> save() const;
@@ -84,6 +89,7 @@ class Board {
   std::vector<LocalApic*> apics_;
   CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
+  std::optional<PciRoot> pci_;
 };
 
 }  // namespace vellum

@@ -12,6 +12,8 @@
 namespace vellum {
 
 enum class ClockKind : u8 { kReal, kVirtual };
+/// With a PCI bus, or the lean one without.
+enum class BoardKind : u8 { kPc, kMicro };
 
 struct MachineConfig {
   std::string kernel;                ///< path
@@ -20,6 +22,7 @@ struct MachineConfig {
   std::string protocol = "auto";
   u64 memory = u64{512} << 20;  ///< bytes
   unsigned cpus = 1;
+  BoardKind board = BoardKind::kPc;
   std::string engine = "auto";
   bt::Options bt;
   std::string cpu_model = "auto";

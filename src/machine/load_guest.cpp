@@ -5,7 +5,7 @@
 namespace vellum {
 
 Result<> load_guest(Board& board, const MachineConfig& config, const LoadProgress& progress) {
-  board.start_like_firmware();
+  VELLUM_TRY(board.start_like_firmware());
   VELLUM_TRY_ASSIGN(protocol, parse_protocol(config.protocol));
   BootRequest request;
   request.kernel = config.kernel;
@@ -13,7 +13,7 @@ Result<> load_guest(Board& board, const MachineConfig& config, const LoadProgres
   request.command_line = config.append;
   request.protocol = protocol;
   const auto identity = board.cpu_model().cpuid(1, 0, {.cpu_count = config.cpus});
-  request.firmware = {config.cpus, identity.eax, identity.edx};
+  request.firmware = {config.cpus, identity.eax, identity.edx, config.board == BoardKind::kPc, config.memory};
   VELLUM_TRY_ASSIGN(plan, load(request, board.ram(), progress));
   spdlog::info("{}: {}", config.kernel, plan.description);
 

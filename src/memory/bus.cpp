@@ -30,6 +30,8 @@ u64 Bus::read(u64 address, unsigned size) {
   bool straddles = false;
   Range* range = find(address, size, straddles);
   if (range == nullptr) {
+    if (fallback_ != nullptr)
+      if (const auto value = fallback_->read(address, size)) return *value & low_mask(8 * size);
     unclaimed_.add();
     return low_mask(8 * size);
   }
@@ -46,6 +48,7 @@ void Bus::write(u64 address, unsigned size, u64 value) {
   bool straddles = false;
   Range* range = find(address, size, straddles);
   if (range == nullptr) {
+    if (fallback_ != nullptr && fallback_->write(address, size, value & low_mask(8 * size))) return;
     unclaimed_.add();
     return;
   }

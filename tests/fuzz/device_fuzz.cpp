@@ -37,7 +37,7 @@ constexpr PortRange kPorts[] = {
     {I8042::kCommandPort, 1},
     {AcpiPm::kPort, AcpiPm::kPortCount},
     {PostCode::kPort, PostCode::kPortCount},
-    {ResetPort::kPort, ResetPort::kPortCount},
+    {pci::ConfigPorts::kPort, pci::ConfigPorts::kPortCount},  // with the reset port
     {SystemControlA::kPort, SystemControlA::kPortCount},
     {DebugExit::kPort, DebugExit::kPortCount},
     {DebugConsole::kPort, DebugConsole::kPortCount},

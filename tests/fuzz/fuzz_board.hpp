@@ -43,7 +43,9 @@ inline MachineConfig board_config() {
 
 inline Result<std::unique_ptr<Board>> make_board(Surroundings& around,
                                                  std::span<const SavedState> saved = {}) {
-  return Board::create(board_config(), around.resources, saved);
+  auto board = Board::create(board_config(), around.resources, saved);
+  if (board && saved.empty()) VELLUM_TRY((*board)->start_like_firmware());
+  return board;
 }
 
 /// The inside of a vCPU: its registers, and the address space and the APIC as it sees them.

@@ -17,7 +17,8 @@ using test::Bytes;
 constexpr u64 kBase = layout::kAcpiTables.value;
 
 struct Tables {
-  explicit Tables(u32 cpus) : blob(build_acpi_tables(layout::kAcpiTables, {cpus, 0, 0})) {
+  explicit Tables(u32 cpus, bool pci = false, u64 ram = u64{1} << 30)
+      : blob(build_acpi_tables(layout::kAcpiTables, {cpus, 0, 0, pci, ram})) {
     const u64 xsdt = at<u64>(24);
     const u64 entries = (at<u32>(xsdt - kBase + 4) - 36) / 8;
     add(xsdt);
@@ -147,9 +148,9 @@ class Disassembly : public testing::Test {
   void SetUp() override {
     ASSERT_EQ(std::system("iasl -v >/dev/null 2>&1"), 0) << "iasl, which the build needs too, does not run";
   }
-  std::string disassemble(const std::string& name) {
+  std::string disassemble(const std::string& name, bool pci = false) {
     const test::TempDir directory;
-    const std::string file = directory.write(name + ".dat", Tables(4).table(name));
+    const std::string file = directory.write(name + ".dat", Tables(4, pci).table(name));
     const std::string command = fmt::format("iasl -d {} >{} 2>&1", file, directory.path("log"));
     EXPECT_EQ(std::system(command.c_str()), 0);
     return slurp(directory.path("log")) + slurp(directory.path(name + ".dsl"));
@@ -168,6 +169,28 @@ TEST_F(Disassembly, NoTableHasErrors) {
     EXPECT_EQ(text.find("nvalid"), std::string::npos) << text;
     EXPECT_EQ(text.find("ncorrect"), std::string::npos) << text;
   }
+}
+
+TEST_F(Disassembly, NorHasThatOfABoardWithPci) {
+  for (const char* name : {"DSDT", "SSDT"}) {
+    const std::string text = disassemble(name, true);
+    EXPECT_NE(text.find(name), std::string::npos) << text;
+    EXPECT_EQ(text.find("rror"), std::string::npos) << text;
+  }
+  EXPECT_NE(disassemble("DSDT", true).find("Device (PCI0)"), std::string::npos);
+  EXPECT_EQ(disassemble("DSDT", false).find("Device (PCI0)"), std::string::npos);
+}
+
+TEST(AcpiTables, PciMemoryBeginsAboveRam) {
+  constexpr u64 kGiB = u64{1} << 30;
+  EXPECT_EQ(layout::pci_windows(kGiB / 2).low_start, layout::kPciLowMemory);
+  EXPECT_EQ(layout::pci_windows(kGiB / 2).high_start, 4 * kGiB);
+  EXPECT_EQ(layout::pci_windows(2 * kGiB + 4096).low_start, layout::kPciMemory);
+  EXPECT_EQ(layout::pci_windows(5 * kGiB + 4096).high_start, 7 * kGiB);
+  const Bytes ssdt = Tables(1, true, 5 * kGiB).table("SSDT");
+  ASSERT_EQ(ssdt.size(), 36u + 2 * 14);
+  EXPECT_EQ(read_at<u64>(ssdt, 36 + 6), 0xc000'0000u);
+  EXPECT_EQ(read_at<u64>(ssdt, 36 + 14 + 6), 6 * kGiB);
 }
 
 TEST_F(Disassembly, DsdtSaysWhatTheLayoutSays) {

@@ -14,7 +14,8 @@ using test::Bytes;
 constexpr std::array<std::size_t, 5> kEntrySize{20, 8, 8, 8, 8};
 
 struct MpTable {
-  explicit MpTable(u32 cpus) : blob(build_mp_table(layout::kMpTable, {cpus, 0x000306a9, 0x0f8bfbff})) {
+  explicit MpTable(u32 cpus, bool pci = false)
+      : blob(build_mp_table(layout::kMpTable, {cpus, 0x000306a9, 0x0f8bfbff, pci, 0})) {
     for (std::size_t at = 16 + 44; at < blob.size(); at += kEntrySize[blob[at]])
       entries[blob[at]].emplace_back(blob.begin() + static_cast<long>(at),
                                      blob.begin() + static_cast<long>(at + kEntrySize[blob[at]]));
@@ -63,6 +64,16 @@ TEST(MpTable, InterruptsAreWiredAsOnAPc) {
   EXPECT_EQ(table.entries[3][2], (Bytes{3, 0, 0, 0, 0, 1, 2, 1}));    // IRQ 1 at input 1
   EXPECT_EQ(table.entries[3][9], (Bytes{3, 0, 0xd, 0, 0, 9, 2, 9}));  // SCI: level, active high
   EXPECT_EQ(table.entries[4], (std::vector<Bytes>{{4, 3, 0, 0, 0, 0, 0xff, 0}, {4, 1, 0, 0, 0, 0, 0xff, 1}}));
+}
+
+TEST(MpTable, APciBusComesBeforeIsaAndHasItsWires) {
+  const MpTable table(2, true);
+  EXPECT_EQ(table.entries[1],
+            (std::vector<Bytes>{{1, 0, 'P', 'C', 'I', ' ', ' ', ' '}, {1, 1, 'I', 'S', 'A', ' ', ' ', ' '}}));
+  ASSERT_EQ(table.entries[3].size(), 16u + 31 * 4);
+  EXPECT_EQ(table.entries[3][2], (Bytes{3, 0, 0, 0, 1, 1, 2, 1}));                 // IRQ 1
+  EXPECT_EQ(table.entries[3][16], (Bytes{3, 0, 0, 0, 0, 1 << 2, 2, 16}));          // device 1, INTA#
+  EXPECT_EQ(table.entries[3][16 + 9], (Bytes{3, 0, 0, 0, 0, 3 << 2 | 1, 2, 19}));  // device 3, INTB#
 }
 
 TEST(MpTable, IdsThatNeedAcpiAreLeftOut) {

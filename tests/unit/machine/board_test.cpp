@@ -41,6 +41,7 @@ class BoardTest : public ::testing::Test {
   std::unique_ptr<Board> make(std::span<const SavedState> saved = {}) {
     auto board = Board::create(config, {control, serial, &debug, 1'767'225'600}, saved);
     EXPECT_TRUE(board) << board.error().message;
+    EXPECT_TRUE(!saved.empty() || (*board)->start_like_firmware());
     return std::move(*board);
   }
 
@@ -78,6 +79,10 @@ void disturb(Board& board) {
   program({{0x3f9, 0x01}, {0x3fa, 0x07}, {0x3fb, 0x03}, {0x3ff, 0x5a}, {0x2ff, 0xa5}});
   program({{0x64, 0x60}, {0x60, 0x43}, {0x80, 0x77}, {0xcf9, 0x02}, {0x92, 0x02}});
   out.write(0x602, 2, 0x0001);
+  out.write(0xcf8, 4, 0x8000'0858);  // the ISA bridge's registers that are stored only
+  out.write(0xcfc, 4, 0x1234'5678);
+  out.write(0xcf8, 4, 0x8000'0860);  // PIRQs
+  out.write(0xcfd, 1, 0x0b);
   const std::string typed = "input";
   board.serial().receive({reinterpret_cast<const u8*>(typed.data()), typed.size()});
   auto& mmio = space(board).mmio;
@@ -102,13 +107,14 @@ TEST_F(BoardTest, SavesEveryStatefulPartOnce) {
   const auto board = make();
   std::multiset<std::string> kinds;
   for (const auto& state : board->save()) kinds.insert(state.kind);
-  for (const char* kind : {"clock", "pic8259", "ioapic", "pit8254", "rtc-mc146818", "i8042", "acpi-pm",
-                           "coprocessor-error", "post-code", "reset-port", "system-control-a"})
+  for (const char* kind :
+       {"clock", "pic8259", "ioapic", "pit8254", "rtc-mc146818", "i8042", "acpi-pm", "coprocessor-error",
+        "post-code", "reset-port", "system-control-a", "i440fx", "piix3", "piix4-pm", "pci-config-ports"})
     EXPECT_EQ(kinds.count(kind), 1u) << kind;
   EXPECT_EQ(kinds.count("uart16550"), 2u);
   EXPECT_EQ(kinds.count("local-apic"), 3u);
   EXPECT_EQ(kinds.count("vcpu"), 3u);
-  EXPECT_EQ(kinds.size(), 19u);
+  EXPECT_EQ(kinds.size(), 23u);
 }
 
 // Timers remember up to when they were computed, and a constructor brings them to the present: the bytes are
@@ -207,6 +213,19 @@ TEST_F(BoardTest, DevicesAnswerWhereTheTablesSay) {
   ports.write(layout::kResetControl, 1, layout::kResetValue);
   ports.write(layout::kI8042Command, 1, 0xfe);
   EXPECT_EQ(control.resets, 2);
+  ports.write(layout::kPm1aControl, 2, (1u << 13) | (u32{layout::kSleepTypeS5} << 10));
+  EXPECT_EQ(control.power_offs, 1);
+}
+
+TEST_F(BoardTest, TheMicroBoardHasNoPci) {
+  config.board = BoardKind::kMicro;
+  const auto board = make();
+  auto& ports = space(*board).ports;
+  EXPECT_EQ(board->pci(), nullptr);
+  ports.write(0xcf8, 4, 0x8000'0000);
+  EXPECT_EQ(ports.read(0xcfc, 4), 0xffff'ffffu);
+  ports.write(layout::kResetControl, 1, layout::kResetValue);
+  EXPECT_EQ(control.resets, 1);
   ports.write(layout::kPm1aControl, 2, (1u << 13) | (u32{layout::kSleepTypeS5} << 10));
   EXPECT_EQ(control.power_offs, 1);
 }

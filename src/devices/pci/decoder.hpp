@@ -1,0 +1,62 @@
+// Where the functions' base address registers point: the part of an address space that the guest arranges.
+//
+// Threads: windows are added while the board is built; they move on any vCPU's thread at any time, and
+// look-ups take no lock: they read the table under a sequence number and start again when it changed. A
+// window's device lives as long as the table, so that an access that began before a move may end after it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/stats.hpp"
+#include "memory/bus.hpp"
+
+namespace vellum::pci {
+
+class Decoder final : public BusFallback, public StatSource {
+ public:
+  static constexpr unsigned kMaxWindows = 256;
+
+  /// `limit`: addresses at and above it do not exist in this space.
+  Decoder(std::string name, u64 limit) : name_(std::move(name)), limit_(limit) {}
+
+  /// Returns the window's number; it answers nowhere yet.
+  unsigned add(BusDevice& device, u64 size, std::string device_name);
+  /// GUEST-CONTROLLED: `start`. The window answers at `start`, or nowhere. One that would end beyond the
+  /// space answers nowhere. Where windows overlap, the one added first answers.
+  void move(unsigned window, std::optional<u64> start);
+
+  std::optional<u64> read(u64 address, unsigned size) override;
+  bool write(u64 address, unsigned size, u64 value) override;
+  void stats(std::vector<StatRow>& rows) const override;
+
+ private:
+  static constexpr u64 kNowhere = ~u64{0};
+  struct Window {
+    BusDevice* device = nullptr;
+    u64 size = 0;
+    std::atomic<u64> start{kNowhere};
+    std::string name;
+    SharedCounter reads, writes;
+  };
+  struct Hit {
+    Window* window = nullptr;
+    u64 offset = 0;
+    bool straddles = false;
+  };
+  Hit find(u64 address, unsigned size);
+  Hit search(u64 address, unsigned size);
+
+  const std::string name_;
+  const u64 limit_;
+  std::mutex mutex_;              // of move(); a leaf
+  std::atomic<u32> sequence_{0};  // odd while a move is under way
+  std::atomic<unsigned> count_{0};
+  std::array<Window, kMaxWindows> windows_;
+};
+
+}  // namespace vellum::pci
