@@ -2,6 +2,7 @@
 // (translation caches, the pmap's code tracking).
 #pragma once
 
+#include "base/address.hpp"
 #include "base/stats.hpp"
 #include "cpu/exit.hpp"
 #include "cpu/state.hpp"
@@ -46,10 +47,12 @@ class Engine : public StatSource {
   /// running.
   virtual void invalidate(GuestPhysRange range) = 0;
 
-  /// Guest instructions retired since creation. Exact between run() calls.
+  /// Guest instructions retired since creation. Exact between run() calls; 0 from an engine that cannot count
+  /// them.
   virtual u64 retired() const = 0;
   /// Steps taken since creation, as Budget counts them: what the virtual clock goes by. Exact between run()
-  /// calls, and the same on every engine.
+  /// calls, and the same on every software engine. Hardware, which cannot count them and is never given a
+  /// budget, says how often it entered the guest.
   virtual u64 steps() const = 0;
 };
 

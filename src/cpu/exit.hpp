@@ -1,13 +1,11 @@
 // Why a vCPU left guest execution. What an exit carries travels with it.
 //
-// A software engine asks the bus directly in mid-instruction, so port and memory-mapped I/O exits come only
-// from engines that run on hardware.
+// Port and memory-mapped I/O is none: every engine asks the bus by itself, software in mid-instruction,
+// hardware between two entries.
 #pragma once
 
 #include <string>
 #include <variant>
-
-#include "base/address.hpp"
 
 namespace vellum {
 
@@ -22,19 +20,13 @@ struct Shutdown {
 struct Interrupted {};
 /// All steps of the budget are taken, no more.
 struct BudgetSpent {};
-struct PortIo {
-  u16 port;
-  u8 size;
-  bool write;
-};
-struct Mmio {
-  GuestPhys address;
-  u8 size;
-  bool write;
+/// The host cannot run this vCPU any further; `reason` says what it refused.
+struct HostFailed {
+  std::string reason;
 };
 }  // namespace exit
 
-using Exit = std::variant<exit::Halted, exit::Shutdown, exit::Interrupted, exit::BudgetSpent, exit::PortIo,
-                          exit::Mmio>;
+using Exit =
+    std::variant<exit::Halted, exit::Shutdown, exit::Interrupted, exit::BudgetSpent, exit::HostFailed>;
 
 }  // namespace vellum

@@ -1,5 +1,6 @@
 // Everything that is pending for a vCPU is a bit in one atomic word, tested before guest entry and between
-// units. Any thread may set a bit; a halted vCPU wakes.
+// units. Any thread may set a bit; a halted vCPU wakes, and a running one is kicked out of the guest where
+// its engine cannot look at the word by itself.
 #pragma once
 
 #include <atomic>
@@ -7,6 +8,14 @@
 #include "base/int.hpp"
 
 namespace vellum {
+
+/// What gets a vCPU out of guest code that runs on the processor itself.
+class Kicker {
+ public:
+  virtual ~Kicker() = default;
+  /// Any thread, under locks of devices; must not call back nor wait.
+  virtual void kick() = 0;
+};
 
 class Hazards {
  public:
@@ -23,7 +32,9 @@ class Hazards {
   u32 load() const { return word_.load(std::memory_order_relaxed); }
   bool test(Bit b) const { return (word_.load(std::memory_order_acquire) & b) != 0; }
   void set(Bit b) {
-    if ((word_.fetch_or(b, std::memory_order_seq_cst) & b) == 0) word_.notify_all();
+    if ((word_.fetch_or(b, std::memory_order_seq_cst) & b) != 0) return;
+    word_.notify_all();
+    if (kicker_ != nullptr) kicker_->kick();
   }
   /// Returns whether it was set.
   bool clear(Bit b) { return (word_.fetch_and(~u32{b}, std::memory_order_seq_cst) & b) != 0; }
@@ -33,11 +44,15 @@ class Hazards {
   /// The word, for translated code that compares it with 0.
   const void* address() const { return &word_; }
 
+  /// Whom to call when a bit is set that was not; or nullptr. While no other thread sets one.
+  void set_kicker(Kicker* kicker) { kicker_ = kicker; }
+
   /// The start-up IPI's vector. Whoever sends one stores it here, then sets kSipi.
   std::atomic<u8> sipi_vector{0};
 
  private:
   std::atomic<u32> word_{0};
+  Kicker* kicker_ = nullptr;
 };
 
 }  // namespace vellum

@@ -2,7 +2,6 @@
 
 #include <optional>
 
-#include "base/assert.hpp"
 #include "machine/host_time.hpp"
 #include "x86/registers.hpp"
 
@@ -28,8 +27,8 @@ Exit VcpuSlot::run(Budget budget) {
 }
 
 void VcpuSlot::trace_exit(const Exit& exit) const {
-  static constexpr const char* kNames[] = {"halted",       "shut down", "interrupted",
-                                           "budget spent", "port I/O",  "memory-mapped I/O"};
+  static constexpr const char* kNames[] = {"halted", "shut down", "interrupted", "budget spent",
+                                           "stopped by the host"};
   static_assert(std::size(kNames) == std::variant_size_v<Exit>);
   VcpuState state;
   engine->pull(StateMask::kGeneral, state);
@@ -45,8 +44,8 @@ bool VcpuSlot::deaf() const {
 std::optional<Outcome> outcome_of(const VcpuSlot& slot, const Exit& exit) {
   if (const auto* shutdown = std::get_if<exit::Shutdown>(&exit))
     return Outcome{Outcome::Kind::kTripleFault, 0, fmt::format("vCPU {}: {}", slot.index, shutdown->reason)};
-  VELLUM_ASSERT(!std::holds_alternative<exit::PortIo>(exit) && !std::holds_alternative<exit::Mmio>(exit),
-                "vCPU {}: a software engine asks the bus itself, exit kind {}", slot.index, exit.index());
+  if (const auto* failed = std::get_if<exit::HostFailed>(&exit))
+    return Outcome{Outcome::Kind::kHostFailure, 0, fmt::format("vCPU {}: {}", slot.index, failed->reason)};
   return std::nullopt;
 }
 
