@@ -1,0 +1,122 @@
+// A KVM that runs nothing: it answers as the interface's text says, keeps what it is given, and each entry
+// into the guest ends as a test scripts it. It says nothing about how a real one behaves.
+#pragma once
+
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "cpu/kvm/api.hpp"
+#include "cpu/kvm/cpuid.hpp"
+
+namespace vellum::kvm {
+
+class ScriptedKvm final : public KvmApi {
+ public:
+  /// One KVM_RUN that does not end at once: what it returns.
+  using Step = std::function<int(kvm_run&)>;
+
+  int open() override { return open_result; }
+  void* map_run(int, std::size_t) override { return page.data(); }
+  void unmap_run(void*, std::size_t) override {}
+  void close(int) override {}
+
+  int call(int, unsigned long request, unsigned long argument) override {
+    switch (request) {
+      case KVM_GET_API_VERSION:
+        return KVM_API_VERSION;
+      case KVM_CREATE_VM:
+        return 101;
+      case KVM_CREATE_VCPU:
+        return 102;
+      case KVM_CHECK_EXTENSION:
+        return argument == KVM_CAP_SYNC_REGS ? sync_regs : 1;
+      case KVM_GET_VCPU_MMAP_SIZE:
+        return static_cast<int>(page.size() * sizeof page[0]);
+      case kGetSupportedCpuid:
+        return give_cpuid(argument);
+      case KVM_RUN:
+        return run();
+      case KVM_GET_REGS:
+        return copy_out(argument, regs);
+      case KVM_SET_REGS:
+        return copy_in(argument, regs);
+      case KVM_GET_SREGS:
+        return copy_out(argument, sregs);
+      case KVM_SET_SREGS:
+        return copy_in(argument, sregs);
+      case KVM_GET_VCPU_EVENTS:
+        return copy_out(argument, events);
+      case KVM_SET_VCPU_EVENTS:
+        return copy_in(argument, events);
+      case KVM_INTERRUPT:
+        kvm_interrupt interrupt;
+        copy_in(argument, interrupt);
+        interrupts.push_back(interrupt.irq);
+        return 0;
+      case KVM_NMI:
+        ++nmis;
+        return 0;
+      case kGetMsrs:
+        return 0;  // none
+      case kSetMsrs:
+        return 1;
+      default:
+        return 0;
+    }
+  }
+
+  kvm_run& run_page() { return *reinterpret_cast<kvm_run*>(page.data()); }
+  /// Data of a port access, where the page has room.
+  u8* io_data() { return reinterpret_cast<u8*>(page.data()) + kIoOffset; }
+  static constexpr u64 kIoOffset = 4096;
+
+  int open_result = 100;
+  int sync_regs = 0;  ///< KVM_CAP_SYNC_REGS
+  std::deque<Step> steps;
+  kvm_regs regs{};
+  kvm_sregs sregs{};
+  kvm_vcpu_events events{};
+  std::vector<kvm_cpuid_entry2> cpuid;
+  std::vector<u32> interrupts;
+  unsigned nmis = 0;
+  unsigned completions = 0;  ///< entries that immediate_exit ended
+
+ private:
+  int run() {
+    if (run_page().immediate_exit != 0) {
+      ++completions;
+      return -EINTR;
+    }
+    if (steps.empty()) return -EIO;
+    const Step step = std::move(steps.front());
+    steps.pop_front();
+    return step(run_page());
+  }
+  // SAFETY: the argument of these requests points to the structure that they name.
+  template <class T>
+  static int copy_out(unsigned long argument, const T& from) {
+    std::memcpy(reinterpret_cast<void*>(argument), &from, sizeof from);
+    return 0;
+  }
+  template <class T>
+  static int copy_in(unsigned long argument, T& to) {
+    std::memcpy(&to, reinterpret_cast<const void*>(argument), sizeof to);
+    return 0;
+  }
+  int give_cpuid(unsigned long argument) {
+    u32 room;
+    copy_in(argument, room);
+    if (room < cpuid.size()) return -E2BIG;
+    CpuidArgument table(cpuid);
+    std::memcpy(reinterpret_cast<void*>(argument), table.get(), 8 + cpuid.size() * sizeof cpuid[0]);
+    return 0;
+  }
+
+  std::vector<u64> page = std::vector<u64>(3 * 4096 / sizeof(u64));
+};
+
+}  // namespace vellum::kvm
