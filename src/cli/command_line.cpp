@@ -36,6 +36,12 @@ differ. Nothing reaches the guest's console from outside.
 
 Exit status: 0 no divergence; 1 a divergence, printed; 2 bad command line or input file.)";
 
+constexpr const char* kDoctorFooter = R"(
+Says what this host offers a virtual machine: engines, memory, disk and network facilities, processor features, and what
+to do about what it lacks. Nothing is changed.
+
+Exit status: 0 Vellum can run here; 1 it cannot; 2 bad command line.)";
+
 constexpr const char* kTopFooter = R"(
 'vellum run --help' lists the options and has examples; 'vellum completion bash|zsh|fish' prints a completion script.)";
 
@@ -93,6 +99,20 @@ Result<Command> interpret_run(const CLI::App& run, const std::vector<RawOption>&
   return options;
 }
 
+Result<Command> interpret_doctor(const CLI::App& doctor, const std::vector<RawOption>& raw) {
+  const auto table = doctor_option_table();
+  if (const auto extras = doctor.remaining(); !extras.empty())
+    return tl::unexpected(unknown_argument(extras.front(), option_names(table), "vellum doctor --help"));
+  RunOptions shared;
+  DoctorOptions options;
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    VELLUM_TRY(apply_given(table[i], raw[i], shared));
+    if (table[i].name == "--json") options.json = raw[i].flag;
+  }
+  options.kvm_patience = shared.machine.kvm_patience;
+  return options;
+}
+
 Result<u64> parse_positive(const char* option, const std::string& text) {
   auto value = parse_count(text, 1, ~u64{0});
   if (!value) return fail(ErrorCode::kInvalidArgument, "{} {}", option, value.error().message);
@@ -131,7 +151,7 @@ Result<Command> interpret_diff(const CLI::App& diff, const std::vector<RawOption
 // CLI11 says "--memory: 1 required SIZE missing".
 Error missing_value(const std::string& message) {
   const std::string name = message.substr(0, message.find(':'));
-  for (const auto table : {run_option_table(), diff_option_table()})
+  for (const auto table : {run_option_table(), diff_option_table(), doctor_option_table()})
     for (const OptionRow& row : table) {
       if (row.name != name) continue;
       const auto text = row.value.empty() ? fmt::format("{} takes no value", name)
@@ -165,6 +185,13 @@ Result<Command> parse(std::span<const std::string> arguments) {
   std::vector<RawOption> raw_diff;
   add_options(*diff, diff_option_table(), raw_diff);
 
+  CLI::App* doctor =
+      app.add_subcommand("doctor", "say what this host offers, and what to do about what it lacks");
+  doctor->allow_extras();
+  doctor->footer(kDoctorFooter);
+  std::vector<RawOption> raw_doctor;
+  add_options(*doctor, doctor_option_table(), raw_doctor);
+
   CLI::App* completion =
       app.add_subcommand("completion", "print a shell's completion script: bash, zsh or fish");
   std::string shell;
@@ -187,6 +214,7 @@ Result<Command> parse(std::span<const std::string> arguments) {
 
   if (run->parsed()) return interpret_run(*run, raw_run);
   if (diff->parsed()) return interpret_diff(*diff, raw_diff);
+  if (doctor->parsed()) return interpret_doctor(*doctor, raw_doctor);
   if (completion->parsed()) {
     if (shell.empty())
       return fail(ErrorCode::kInvalidArgument, "completion: for which shell? There are bash, zsh and fish");
@@ -195,7 +223,7 @@ Result<Command> parse(std::span<const std::string> arguments) {
   }
   if (const auto extras = app.remaining(); !extras.empty())
     return tl::unexpected(unknown_argument(
-        extras.front(), {"run", "diff", "completion", "--help", "--version"}, "vellum --help"));
+        extras.front(), {"run", "diff", "doctor", "completion", "--help", "--version"}, "vellum --help"));
   return fail(ErrorCode::kInvalidArgument,
               "what to do? 'vellum run --kernel FILE' boots a guest; see 'vellum --help'");
 }

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "cli/diff_command.hpp"
+#include "cli/doctor_command.hpp"
 #include "cli/options.hpp"
 
 namespace vellum::cli {
@@ -15,7 +16,7 @@ struct PrintText {
   std::string text;
 };
 
-using Command = std::variant<PrintText, RunOptions, DiffOptions>;
+using Command = std::variant<PrintText, RunOptions, DiffOptions, DoctorOptions>;
 
 /// `arguments` without the program's name. Errors are one line, without "vellum: ".
 Result<Command> parse_command_line(std::span<const std::string> arguments);

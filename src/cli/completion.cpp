@@ -13,7 +13,7 @@ struct Subcommand {
 };
 
 std::vector<Subcommand> subcommands() {
-  return {{"run", run_option_table()}, {"diff", diff_option_table()}};
+  return {{"run", run_option_table()}, {"diff", diff_option_table()}, {"doctor", doctor_option_table()}};
 }
 
 // @WORDS@ and @VALUES@ stand for what comes from the option tables.
@@ -22,7 +22,7 @@ _vellum() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W 'run diff completion --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'run diff doctor completion --help --version' -- "$word"))
     return
   fi
   if [ "${COMP_WORDS[1]}" = completion ]; then
@@ -41,7 +41,7 @@ constexpr std::string_view kZsh = R"sh(#compdef vellum
 # zsh completion for vellum: eval "$(vellum completion zsh)"
 _vellum() {
   if (( CURRENT == 2 )); then
-    compadd -- run diff completion --help --version
+    compadd -- run diff doctor completion --help --version
     return
   fi
   if [[ ${words[2]} == completion ]]; then
@@ -60,6 +60,7 @@ constexpr std::string_view kFish = R"sh(# fish completion for vellum: vellum com
 complete -c vellum -f
 complete -c vellum -n __fish_use_subcommand -a run -d 'boot a guest'
 complete -c vellum -n __fish_use_subcommand -a diff -d 'compare two engines'
+complete -c vellum -n __fish_use_subcommand -a doctor -d 'say what this host offers'
 complete -c vellum -n __fish_use_subcommand -a completion -d 'print a completion script'
 complete -c vellum -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
 @VALUES@)sh";

@@ -21,5 +21,7 @@ int main(int argc, char** argv) {
   }
   if (const auto* diff = std::get_if<vellum::cli::DiffOptions>(&*command))
     return vellum::cli::diff_command(*diff);
+  if (const auto* doctor = std::get_if<vellum::cli::DoctorOptions>(&*command))
+    return vellum::cli::doctor_command(*doctor);
   return vellum::cli::run_command(std::get<vellum::cli::RunOptions>(*command));
 }

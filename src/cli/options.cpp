@@ -90,8 +90,8 @@ std::vector<OptionRow> make_table() {
       {"--engine",
        "NAME",
        kMachine,
-       "what executes guest instructions: bt is the fast one; auto takes interp for now (auto)",
-       {"auto", "interp", "bt"},
+       "what executes guest instructions; auto: kvm where it works, else bt (auto)",
+       {"auto", "interp", "bt", "kvm"},
        [](Options o, Text v) -> Result<> { return o.machine.engine = v, Result<>(); }},
       {"--bt",
        "KEY=VALUE,...",
@@ -99,6 +99,18 @@ std::vector<OptionRow> make_table() {
        "translator: unit=N, chain=on|off, threshold=N, cache=MiB, memory=hashed|flat, perfmap=on|off",
        {},
        [](Options o, Text v) { return bt::parse_options(v, o.machine.bt); }},
+      {"--kvm",
+       "patience=N",
+       kMachine,
+       "N times the usual limits for /dev/kvm's self-test, 1 to 1000 (1)",
+       {},
+       [](Options o, Text v) -> Result<> {
+         constexpr std::string_view kKey = "patience=";
+         if (!v.starts_with(kKey)) return fail(ErrorCode::kInvalidArgument, "'{}': it is patience=N", v);
+         VELLUM_TRY_ASSIGN(factor, parse_count(v.substr(kKey.size()), 1, 1000));
+         o.machine.kvm_patience = static_cast<unsigned>(factor);
+         return {};
+       }},
       {"--clock",
        "KIND",
        kMachine,
@@ -158,6 +170,14 @@ std::vector<OptionRow> make_table() {
   };
 }
 
+std::vector<OptionRow> make_doctor_table() {
+  std::vector<OptionRow> table;
+  for (const OptionRow& row : run_option_table())
+    if (row.name == "--kvm") table.push_back(row);
+  table.push_back({"--json", "", kRunning, "print JSON", {}, nullptr});
+  return table;
+}
+
 std::vector<OptionRow> make_diff_table() {
   constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--protocol", "--memory",
                                           "--cpus",   "--board",  "--cpu",    "--log-level"};
@@ -188,6 +208,11 @@ std::span<const OptionRow> run_option_table() {
 
 std::span<const OptionRow> diff_option_table() {
   static const std::vector<OptionRow> table = make_diff_table();
+  return table;
+}
+
+std::span<const OptionRow> doctor_option_table() {
+  static const std::vector<OptionRow> table = make_doctor_table();
   return table;
 }
 

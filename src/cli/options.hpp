@@ -1,5 +1,5 @@
-// The options of `vellum run` and `vellum diff`: a table each, from which come parsing, help, suggestions and
-// shell completion.
+// The options of `vellum run`, `vellum diff` and `vellum doctor`: a table each, from which come parsing,
+// help, suggestions and shell completion.
 #pragma once
 
 #include <span>
@@ -30,6 +30,9 @@ struct OptionRow {
 std::span<const OptionRow> run_option_table();
 /// Those of run's that say what the guest is, but not how it is run or shown; and its own, which come last.
 std::span<const OptionRow> diff_option_table();
+
+/// Those of `vellum doctor`.
+std::span<const OptionRow> doctor_option_table();
 
 /// Checks `value` against the row's choices and applies it. Errors begin with the option: "--memory '512Q':
 /// …".

@@ -5,6 +5,7 @@
 #include "boot/memory_map.hpp"
 #include "cpu/bt/translator.hpp"
 #include "cpu/interp/interpreter.hpp"
+#include "cpu/kvm/engine.hpp"
 #include "cpu/state_check.hpp"
 #include "devices/legacy/acpi_pm.hpp"
 #include "devices/legacy/i8042.hpp"
@@ -51,7 +52,11 @@ Result<std::unique_ptr<Board>> Board::create(const MachineConfig& config, const 
 Result<> Board::build(const MachineConfig& config, const BoardResources& resources,
                       std::span<const SavedState> saved) {
   StateQueue states(saved);
-  VELLUM_TRY_ASSIGN(model, x86::CpuModel::create(config.cpu_model));
+  // On KVM the guest's code meets the processor itself, so it is told which one that is: what it does about
+  // speculation and in SYSENTER depends on it.
+  const bool on_kvm = config.engine == "kvm";
+  VELLUM_TRY_ASSIGN(model,
+                    x86::CpuModel::create(on_kvm && config.cpu_model == "auto" ? "host" : config.cpu_model));
   model_ = std::make_unique<x86::CpuModel>(std::move(model));
 
   const auto time =
@@ -71,6 +76,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   VELLUM_TRY_ASSIGN(ram, GuestRam::create(config.memory));
   ram_ = std::move(ram);
   space_ = std::make_unique<AddressSpace>(AddressSpace{*ram_, mmio_, ports_});
+  if (on_kvm) VELLUM_TRY_ASSIGN_TO(kvm_, kvm::Vm::create(kvm::host_api(), *ram_));
 
   auto& bus = devices_.make<ApicBus>();
   auto& pic = devices_.make<Pic>(states.next<Pic::State>());
@@ -156,19 +162,23 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   return {};
 }
 
-std::unique_ptr<Engine> Board::make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
-                                           Hazards& hazards, const Tracer& trace) {
+Result<std::unique_ptr<Engine>> Board::make_engine(const MachineConfig& config, unsigned index,
+                                                   VcpuPort& board, Hazards& hazards, const Tracer& trace) {
   const auto traced = [&trace](auto engine) {
     engine->vcpu().set_trace(trace);
     return engine;
   };
   const std::string& name = config.engine;
-  if (name == "bt") {
-    return traced(
-        std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards, config.bt));
+  if (name == "kvm") {
+    VELLUM_TRY_ASSIGN(engine,
+                      kvm::KvmEngine::create(*kvm_, index, *space_, board, *clock_, *model_, hazards));
+    return traced(std::move(engine));
   }
-  VELLUM_ASSERT(name == "auto" || name == "interp", "engine '{}'", name);
-  return traced(std::make_unique<interp::Interpreter>(index, *space_, board, *clock_, *model_, hazards));
+  if (name == "interp")
+    return traced(std::make_unique<interp::Interpreter>(index, *space_, board, *clock_, *model_, hazards));
+  VELLUM_ASSERT(name == "auto" || name == "bt", "engine '{}'", name);
+  return traced(
+      std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards, config.bt));
 }
 
 Result<> Board::add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states) {
@@ -176,7 +186,7 @@ Result<> Board::add_vcpus(const MachineConfig& config, const BoardResources& res
     auto& port =
         devices_.make<VcpuPort>(*apics_[slot->index], config.cpus, slot->index == 0 ? x87_error_ : nullptr);
     if (resources.trace != nullptr) slot->trace = Tracer(*resources.trace, config.trace, slot->index);
-    slot->engine = make_engine(config, slot->index, port, slot->hazards, slot->trace);
+    VELLUM_TRY_ASSIGN_TO(slot->engine, make_engine(config, slot->index, port, slot->hazards, slot->trace));
     if (!states.restoring()) continue;
     const auto state = states.next<VcpuState>();
     VELLUM_TRY(check_state(state, *model_));

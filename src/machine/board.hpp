@@ -33,6 +33,9 @@ struct BoardResources {
   TraceSink* trace = nullptr;  ///< where MachineConfig::trace goes
 };
 
+namespace kvm {
+class Vm;
+}
 class CoprocessorError;
 class VcpuPort;
 class LocalApic;
@@ -72,8 +75,8 @@ class Board {
                  std::span<const SavedState> saved);
   Result<> add_devices(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
                        StateQueue& states);
-  std::unique_ptr<Engine> make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
-                                      Hazards& hazards, const Tracer& trace);
+  Result<std::unique_ptr<Engine>> make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
+                                              Hazards& hazards, const Tracer& trace);
   Result<> add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
 
   // In the order of building; later ones refer to earlier ones.
@@ -84,6 +87,7 @@ class Board {
   Bus mmio_{"mmio"};
   Bus ports_{"port"};
   std::unique_ptr<AddressSpace> space_;
+  std::unique_ptr<kvm::Vm> kvm_;  ///< with that engine only
   std::vector<std::unique_ptr<VcpuSlot>> vcpus_;
   DeviceSet devices_;
   std::vector<LocalApic*> apics_;

@@ -21,6 +21,10 @@ Result<> check_config(const MachineConfig& config) {
                 "--memory: {} bytes is too little; give at least 1M, for Linux 64M or more", config.memory);
   if (config.memory % kPageSize != 0)
     return fail(ErrorCode::kInvalidArgument, "--memory: {} bytes is not a multiple of 4 KiB", config.memory);
+  if (config.engine == "kvm" && config.clock == ClockKind::kVirtual)
+    return fail(ErrorCode::kInvalidArgument,
+                "--engine kvm --clock virtual: the processor does not count the guest's instructions; choose "
+                "--engine bt, or --clock real");
   if (!config.trace_file.empty() && config.trace == TraceKind::kNone)
     return fail(ErrorCode::kInvalidArgument, "--trace-file '{}': nothing is traced; say what with --trace",
                 config.trace_file);

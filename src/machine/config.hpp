@@ -25,6 +25,7 @@ struct MachineConfig {
   BoardKind board = BoardKind::kPc;
   std::string engine = "auto";
   bt::Options bt;
+  unsigned kvm_patience = 1;  ///< how many times the usual limits /dev/kvm's self-test gets
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
   bool debug_exit = false;  ///< isa-debug-exit at port 0xf4

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/assert.hpp"
+#include "machine/engine_choice.hpp"
 #include "machine/host_time.hpp"
 #include "machine/load_guest.hpp"
 
@@ -71,7 +72,9 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
                                                  LoadProgress progress) {
   VELLUM_TRY(check_config(config));
   VELLUM_TRY_ASSIGN(ended, EventFd::create());
-  std::unique_ptr<Machine> machine(new Machine(config, loop, std::move(progress), std::move(ended)));
+  MachineConfig chosen = config;
+  VELLUM_TRY_ASSIGN_TO(chosen.engine, choose_engine(config, kvm::host_api()));
+  std::unique_ptr<Machine> machine(new Machine(chosen, loop, std::move(progress), std::move(ended)));
   if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
   if (config.trace != TraceKind::kNone) VELLUM_TRY_ASSIGN_TO(machine->trace_, open_trace(config.trace_file));
   VELLUM_TRY(machine->power_on());
@@ -227,9 +230,11 @@ std::vector<StatRow> Machine::stats() const {
   std::vector<StatRow> rows;
   rows.push_back({"machine", "power-on: board built, kernel loaded", resets_ + 1, power_on_ns_});
   rows.push_back({"machine", "run, from first to last instruction", 1, run_ns_});
-  rows.push_back({"machine", "guest instructions, time of all vCPUs", retired, busy_ns});
-  rows.push_back(
-      {"machine", "million instructions a second of vCPU", busy_ns != 0 ? retired * 1000 / busy_ns : 0, 0});
+  if (retired != 0) {
+    rows.push_back({"machine", "guest instructions, time of all vCPUs", retired, busy_ns});
+    rows.push_back(
+        {"machine", "million instructions a second of vCPU", busy_ns != 0 ? retired * 1000 / busy_ns : 0, 0});
+  }
   rows.insert(rows.end(), parts.begin(), parts.end());
   return rows;
 }

@@ -13,9 +13,9 @@ namespace {
 
 const std::vector<std::string>& known_words() {
   static const std::vector<std::string> words = [] {
-    std::vector<std::string> list{"run",  "diff",   "completion", "--help", "--version", "--engine",
-                                  "auto", "interp", "--",         "-",      "512M",      "0",
-                                  "bash", "=",      "host",       "virtual"};
+    std::vector<std::string> list{
+        "run",  "diff", "completion", "--help", "--version", "--engine", "auto",   "interp", "--",       "-",
+        "512M", "0",    "bash",       "=",      "host",      "virtual",  "doctor", "--json", "patience="};
     for (const cli::OptionRow& row : cli::run_option_table()) {
       list.push_back(row.name);
       for (const std::string& choice : row.choices) list.push_back(choice);

@@ -43,6 +43,22 @@ TEST(CommandLine, DefaultsAreWhatTheHelpSays) {
   EXPECT_FALSE(options.stats);
 }
 
+TEST(CommandLine, DoctorTakesItsOwnOptions) {
+  const auto command =
+      parse_command_line(std::vector<std::string>{"doctor", "--json", "--kvm", "patience=7"});
+
+  ASSERT_TRUE(command) << command.error().message;
+  const auto& options = std::get<DoctorOptions>(*command);
+  EXPECT_TRUE(options.json);
+  EXPECT_EQ(options.kvm_patience, 7u);
+}
+
+TEST(CommandLine, KvmsOptionsAreChecked) {
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--kvm", "speed=9"}), "--kvm 'speed=9': it is patience=N");
+  EXPECT_NE(error_of({"run", "--kernel", "k", "--kvm", "patience=0"}), "");
+  EXPECT_NE(error_of({"doctor", "--engine", "kvm"}).find("unknown option '--engine'"), std::string::npos);
+}
+
 TEST(CommandLine, EveryOptionReachesItsField) {
   const RunOptions options = run_options({"run",
                                           "--kernel",
@@ -113,7 +129,7 @@ TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "0"}), "--cpus '0': must be from 1 to 32");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "many"}), "--cpus 'many': not a whole number");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--engine", "intrp"}),
-            "--engine 'intrp': unknown; did you mean 'interp'?; it is one of auto, interp, bt");
+            "--engine 'intrp': unknown; did you mean 'interp'?; it is one of auto, interp, bt, kvm");
   EXPECT_EQ(error_of({"run"}), "no kernel given; say which with --kernel FILE");
   EXPECT_EQ(error_of({"run", "--kernel"}), "--kernel needs a value: --kernel FILE");
   EXPECT_EQ(error_of({"rnu"}), "unknown argument 'rnu'; did you mean 'run'?");

@@ -36,6 +36,7 @@ class BoardTest : public ::testing::Test {
   BoardTest() {
     config.memory = 16 << 20;
     config.clock = ClockKind::kVirtual;
+    config.engine = "interp";
     config.debug_exit = true;
   }
   std::unique_ptr<Board> make(std::span<const SavedState> saved = {}) {

@@ -1,0 +1,14 @@
+// Which engine runs a machine whose user left the choice to us.
+#pragma once
+
+#include "cpu/kvm/self_test.hpp"
+#include "machine/config.hpp"
+
+namespace vellum {
+
+/// The engine's name: as asked for, or for `auto` kvm if /dev/kvm passes its self-test, else bt. A /dev/kvm
+/// that is there and fails is worth a warning then, and an error if kvm was asked for. Before there are
+/// threads: it forks.
+Result<std::string> choose_engine(const MachineConfig& config, kvm::KvmApi& api);
+
+}  // namespace vellum
