@@ -8,14 +8,41 @@
 namespace vellum::kvm {
 namespace {
 
-u64 load(const u8* from, unsigned size) {
-  u64 value = 0;
-  std::memcpy(&value, from, size);
+template <class T>
+u64 load_as(const u8* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
   return value;
 }
 
+// By size, as a copy of so many bytes would be a call. Sizes are is_access_size()'s.
+u64 load(const u8* from, unsigned size) {
+  switch (size) {
+    case 1:
+      return *from;
+    case 2:
+      return load_as<u16>(from);
+    case 4:
+      return load_as<u32>(from);
+    default:
+      return load_as<u64>(from);
+  }
+}
+
 void store(u8* to, unsigned size, u64 value) {
-  std::memcpy(to, &value, size);
+  switch (size) {
+    case 1:
+      *to = static_cast<u8>(value);
+      return;
+    case 2:
+      std::memcpy(to, &value, 2);
+      return;
+    case 4:
+      std::memcpy(to, &value, 4);
+      return;
+    default:
+      std::memcpy(to, &value, 8);
+  }
 }
 
 // The task priority register: in the xAPIC's page, and as an MSR.
