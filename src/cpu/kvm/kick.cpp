@@ -48,7 +48,8 @@ KickTimer::KickTimer(u64 first_ns) {
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = kick_signal();
   event._sigev_un._tid = thread_id();
-  if (::timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) return;
+  created_ = ::timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0;
+  if (!created_) return;
   constexpr long kRepeatNs = 500'000;
   const timespec first{static_cast<time_t>(first_ns / 1'000'000'000),
                        static_cast<long>(first_ns % 1'000'000'000)};
@@ -57,7 +58,7 @@ KickTimer::KickTimer(u64 first_ns) {
 }
 
 KickTimer::~KickTimer() {
-  if (timer_ != timer_t{}) ::timer_delete(timer_);
+  if (created_) ::timer_delete(timer_);
 }
 
 }  // namespace vellum::kvm

@@ -53,6 +53,7 @@ class KickTimer {
 
  private:
   timer_t timer_{};
+  bool created_ = false;  ///< any value is a timer's, 0 too
   bool armed_ = false;
 };
 

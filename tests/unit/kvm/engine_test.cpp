@@ -311,6 +311,23 @@ TEST_F(KvmEngineTest, AnAccessIsCompletedBeforeTheEngineIsLeft) {
   EXPECT_EQ(kvm.completions, 1u);
 }
 
+TEST_F(KvmEngineTest, WhatIsBeingDeliveredIsDeliveredBeforeTheEngineIsLeft) {
+  kvm.steps = {[this](kvm_run&) {
+                 kvm.events.interrupt.injected = 1;  // accepted, and the guest was kicked before it went in
+                 hazards.set(Hazards::kStop);
+                 return -EINTR;
+               },
+               [this](kvm_run&) {
+                 kvm.events.interrupt.injected = 0;
+                 return -EINTR;
+               }};
+
+  const Exit exit = engine->run(Budget{});
+
+  EXPECT_TRUE(std::holds_alternative<exit::Interrupted>(exit));
+  EXPECT_TRUE(kvm.steps.empty());
+}
+
 TEST_F(KvmEngineTest, TheTaskPriorityReachesTheApic) {
   kvm.steps = {[](kvm_run& run) {
     run.exit_reason = KVM_EXIT_SET_TPR;
