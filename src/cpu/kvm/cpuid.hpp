@@ -21,7 +21,8 @@ class CpuidArgument {
   }
   explicit CpuidArgument(const std::vector<kvm_cpuid_entry2>& entries)
       : CpuidArgument(static_cast<u32>(entries.size())) {
-    std::memcpy(bytes_.data() + kHeader, entries.data(), entries.size() * sizeof(kvm_cpuid_entry2));
+    if (!entries.empty())
+      std::memcpy(bytes_.data() + kHeader, entries.data(), entries.size() * sizeof(kvm_cpuid_entry2));
   }
   u8* get() { return bytes_.data(); }
   std::vector<kvm_cpuid_entry2> entries() const {
@@ -29,7 +30,7 @@ class CpuidArgument {
     std::memcpy(&count, bytes_.data(), sizeof count);
     count = std::min<u32>(count, (bytes_.size() - kHeader) / sizeof(kvm_cpuid_entry2));
     std::vector<kvm_cpuid_entry2> entries(count);
-    std::memcpy(entries.data(), bytes_.data() + kHeader, count * sizeof(kvm_cpuid_entry2));
+    if (count != 0) std::memcpy(entries.data(), bytes_.data() + kHeader, count * sizeof(kvm_cpuid_entry2));
     return entries;
   }
 
