@@ -77,10 +77,10 @@ void ApicBus::deliver(const MsiMessage& message) {
   // Address (§11.11.1):  31    20 19       12 11   4  3   2  1 0
   //                     | 0xfee  | destination|      |RH |DM |   |
   if (bits(message.address, 63, 20) != 0xfee) return;
-  const bool redirection_hint = (message.address & bit(3)) != 0;
   ApicMessage out;
   out.destination = static_cast<u32>(bits(message.address, 19, 12));
-  out.logical = redirection_hint && (message.address & bit(2)) != 0;  // DM counts only with RH
+  // The SDM has DM ignored without RH. Chipsets do not: Linux sends DM without RH in flat logical mode.
+  out.logical = (message.address & bit(2)) != 0;
   out.vector = static_cast<u8>(message.data);
   out.mode = static_cast<DeliveryMode>(bits(message.data, 10, 8));
   out.level_triggered = (message.data & bit(15)) != 0;
