@@ -21,7 +21,9 @@ DefinitionBlock ("", "DSDT", 2, "VELLUM", "VELLUMPC", 0x00000001)
             Name (_UID, 0x00)
             Name (_CRS, ResourceTemplate ()
             {
-                IO (Decode16, 0x0600, 0x0600, 0x01, 0x0C)
+#ifndef VELLUM_PCI
+                IO (Decode16, 0x0600, 0x0600, 0x01, 0x0C)    // else a BAR of the PIIX4, as Linux sees it
+#endif
                 IO (Decode16, 0x0CF9, 0x0CF9, 0x01, 0x01)
             })
         }
