@@ -121,6 +121,13 @@ std::vector<OptionRow> make_table() {
          return {};
        }},
 
+      {"--rng",
+       "",
+       kMachine,
+       "a virtio-rng: the host's randomness (under --clock virtual the same numbers each run)",
+       {},
+       [](Options o, Text) -> Result<> { return o.machine.rng = true, Result<>(); }},
+
       {"--no-reboot",
        "",
        kRunning,

@@ -13,6 +13,9 @@
 #include "devices/legacy/pit.hpp"
 #include "devices/legacy/port_view.hpp"
 #include "devices/legacy/rtc.hpp"
+#include "devices/virtio/blk.hpp"
+#include "devices/virtio/pci_transport.hpp"
+#include "devices/virtio/rng.hpp"
 #include "irq/ioapic.hpp"
 #include "irq/local_apic.hpp"
 #include "irq/pic.hpp"
@@ -40,6 +43,8 @@ struct Board::Wiring {
 Board::~Board() {
   // Engines refer to ports and APICs, which the devices own.
   for (auto& vcpu : vcpus_) vcpu->engine.reset();
+  // What devices have posted to the loop is forgotten there.
+  if (loop_ != nullptr) loop_->run_on_loop([this] { devices_.clear(); });
 }
 
 Result<std::unique_ptr<Board>> Board::create(const MachineConfig& config, const BoardResources& resources,
@@ -52,6 +57,7 @@ Result<std::unique_ptr<Board>> Board::create(const MachineConfig& config, const 
 Result<> Board::build(const MachineConfig& config, const BoardResources& resources,
                       std::span<const SavedState> saved) {
   StateQueue states(saved);
+  loop_ = resources.loop;
   // On KVM the guest's code meets the processor itself, so it is told which one that is: what it does about
   // speculation and in SYSENTER depends on it.
   const bool on_kvm = config.engine == "kvm";
@@ -96,6 +102,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
                                                states.next(LocalApic::State::power_up(index == 0))));
   }
   VELLUM_TRY(add_devices(wiring, config, resources, states));
+  VELLUM_TRY(add_virtio(config, resources, states));
   VELLUM_TRY(add_vcpus(config, resources, states));
   return states.finish();
 }
@@ -162,6 +169,27 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   return {};
 }
 
+template <class Device, class... Arguments>
+Result<> Board::add_virtio_device(StateQueue& states, Arguments&&... arguments) {
+  VELLUM_TRY_ASSIGN(slot, pci_->free_slot());
+  auto& device =
+      devices_.make<Device>(std::forward<Arguments>(arguments)..., states.next<typename Device::State>());
+  auto& function =
+      devices_.make<virtio::PciTransport>(*pci_->bus, device, states.next<virtio::PciTransport::State>());
+  pci_->bus->add(slot, function);
+  return {};
+}
+
+Result<> Board::add_virtio(const MachineConfig& config, const BoardResources& resources, StateQueue& states) {
+  if (!config.rng && resources.disks.empty()) return {};
+  VELLUM_ASSERT(pci_ && loop_ != nullptr, "virtio devices need PCI and an event loop");
+  const IoContext context{loop_, virtual_clock_ != nullptr};
+  for (const BoardDisk& disk : resources.disks)
+    VELLUM_TRY(add_virtio_device<virtio::Blk>(states, context, disk.disk, config.cpus, disk.serial));
+  if (config.rng) VELLUM_TRY(add_virtio_device<virtio::Rng>(states, context));
+  return {};
+}
+
 Result<std::unique_ptr<Engine>> Board::make_engine(const MachineConfig& config, unsigned index,
                                                    VcpuPort& board, Hazards& hazards, const Tracer& trace) {
   const auto traced = [&trace](auto engine) {
@@ -214,14 +242,31 @@ Result<> Board::start_like_firmware() {
 }
 
 std::vector<SavedState> Board::save() const {
-  std::vector<SavedState> saved{encode_state(ClockState::of(*clock_))};
-  for (const Snapshottable* device : devices_.stateful()) saved.push_back(device->save());
+  std::vector<SavedState> saved;
+  const auto collect = [&] {
+    for (Quiescable* device : devices_.quiescable()) device->quiesce();
+    saved.push_back(encode_state(ClockState::of(*clock_)));
+    for (const Snapshottable* device : devices_.stateful()) saved.push_back(device->save());
+  };
+  // On the loop nothing else of a device's runs meanwhile.
+  if (loop_ != nullptr) {
+    loop_->run_on_loop(collect);
+  } else {
+    collect();
+  }
   for (const auto& slot : vcpus_) {
     VcpuState state;
     slot->engine->pull(StateMask::kAll, state);
     saved.push_back(encode_state(state));
   }
   return saved;
+}
+
+void Board::resume_devices() {
+  if (loop_ == nullptr) return;
+  loop_->run_on_loop([this] {
+    for (Quiescable* device : devices_.quiescable()) device->resume();
+  });
 }
 
 void Board::stats(std::vector<StatRow>& rows) const {

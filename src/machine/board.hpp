@@ -15,6 +15,8 @@
 #include "devices/legacy/byte_sink.hpp"
 #include "devices/legacy/machine_control.hpp"
 #include "devices/legacy/uart16550.hpp"
+#include "io/disk/disk.hpp"
+#include "io/event_loop.hpp"
 #include "machine/config.hpp"
 #include "machine/device_set.hpp"
 #include "machine/pci_root.hpp"
@@ -24,6 +26,11 @@
 
 namespace vellum {
 
+struct BoardDisk {
+  std::shared_ptr<Disk> disk;
+  std::string serial;  ///< up to 20 bytes, for GET_ID
+};
+
 /// What a board needs from the machine around it. All outlive it.
 struct BoardResources {
   MachineControl& control;
@@ -31,6 +38,9 @@ struct BoardResources {
   ByteSink* debug_console;     ///< port 0xe9, or null: no such port
   u64 virtual_wall_start;      ///< the wall clock at power-on under a virtual clock, seconds since the epoch
   TraceSink* trace = nullptr;  ///< where MachineConfig::trace goes
+  /// Where devices with work of their own do it; null: there may be none of those.
+  EventLoop* loop = nullptr;
+  std::vector<BoardDisk> disks = {};  ///< a virtio-blk each
 };
 
 namespace kvm {
@@ -64,8 +74,11 @@ class Board {
   /// PCI's addresses and interrupts. Fails when PCI devices want more than there is.
   Result<> start_like_firmware();
 
-  /// The states of clock, devices and vCPUs. While no vCPU runs.
+  /// The states of clock, devices and vCPUs. While no vCPU runs. What devices have under way is finished
+  /// first.
   std::vector<SavedState> save() const;
+  /// After save(), or once a restored board's RAM has its contents: devices look for work.
+  void resume_devices();
   void stats(std::vector<StatRow>& rows) const;
 
  private:
@@ -77,9 +90,13 @@ class Board {
                        StateQueue& states);
   Result<std::unique_ptr<Engine>> make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
                                               Hazards& hazards, const Tracer& trace);
+  Result<> add_virtio(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
+  template <class Device, class... Arguments>
+  Result<> add_virtio_device(StateQueue& states, Arguments&&... arguments);
   Result<> add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
 
   // In the order of building; later ones refer to earlier ones.
+  EventLoop* loop_ = nullptr;
   std::unique_ptr<x86::CpuModel> model_;
   std::unique_ptr<Clock> clock_;
   VirtualClock* virtual_clock_ = nullptr;

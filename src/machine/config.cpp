@@ -25,6 +25,9 @@ Result<> check_config(const MachineConfig& config) {
     return fail(ErrorCode::kInvalidArgument,
                 "--engine kvm --clock virtual: the processor does not count the guest's instructions; choose "
                 "--engine bt, or --clock real");
+  if (config.board == BoardKind::kMicro && config.rng)
+    return fail(ErrorCode::kInvalidArgument,
+                "--rng needs a PCI bus, which --board micro lacks; use --board pc");
   if (!config.trace_file.empty() && config.trace == TraceKind::kNone)
     return fail(ErrorCode::kInvalidArgument, "--trace-file '{}': nothing is traced; say what with --trace",
                 config.trace_file);

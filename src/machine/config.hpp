@@ -28,6 +28,7 @@ struct MachineConfig {
   unsigned kvm_patience = 1;  ///< how many times the usual limits /dev/kvm's self-test gets
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
+  bool rng = false;         ///< virtio-rng
   bool debug_exit = false;  ///< isa-debug-exit at port 0xf4
   std::string debugcon;     ///< path that port 0xe9 writes to, or empty: no such port
   bool no_reboot = false;   ///< a reset ends the run

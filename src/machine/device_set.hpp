@@ -8,6 +8,7 @@
 
 #include "base/snapshot.hpp"
 #include "base/stats.hpp"
+#include "io/io_context.hpp"
 
 namespace vellum {
 
@@ -16,7 +17,10 @@ class DeviceSet {
   DeviceSet() = default;
   DeviceSet(const DeviceSet&) = delete;
   DeviceSet& operator=(const DeviceSet&) = delete;
-  ~DeviceSet() {
+  ~DeviceSet() { clear(); }
+
+  void clear() {
+    stateful_.clear(), counting_.clear(), quiescable_.clear();
     while (!owned_.empty()) owned_.pop_back();
   }
 
@@ -26,6 +30,7 @@ class DeviceSet {
     auto device = std::make_shared<Device>(std::forward<Resources>(resources)...);
     if constexpr (std::derived_from<Device, Snapshottable>) stateful_.push_back(device.get());
     if constexpr (std::derived_from<Device, StatSource>) counting_.push_back(device.get());
+    if constexpr (std::derived_from<Device, Quiescable>) quiescable_.push_back(device.get());
     owned_.push_back(device);
     return *device;
   }
@@ -33,11 +38,13 @@ class DeviceSet {
   /// In the order of their making.
   const std::vector<const Snapshottable*>& stateful() const { return stateful_; }
   const std::vector<const StatSource*>& counting() const { return counting_; }
+  const std::vector<Quiescable*>& quiescable() const { return quiescable_; }
 
  private:
   std::vector<std::shared_ptr<void>> owned_;
   std::vector<const Snapshottable*> stateful_;
   std::vector<const StatSource*> counting_;
+  std::vector<Quiescable*> quiescable_;
 };
 
 /// Saved states, taken one by one in the order in which they were saved; or none, at power-on.

@@ -120,8 +120,8 @@ Result<> Machine::open_debug_console() {
 
 Result<> Machine::power_on() {
   const u64 begin = host_ns();
-  const BoardResources resources{*machine_control_, *serial_sink_, debug_sink_.get(), virtual_wall_start_,
-                                 trace_.get()};
+  const BoardResources resources{*machine_control_,   *serial_sink_, debug_sink_.get(),
+                                 virtual_wall_start_, trace_.get(),  &loop_};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
   VELLUM_TRY(load_guest(*board_, config_, progress_));

@@ -38,8 +38,9 @@ Result<std::unique_ptr<Twin>> Twin::create(const MachineConfig& config) {
   own.clock = ClockKind::kVirtual;
   own.debugcon.clear();
   std::unique_ptr<Twin> twin(new Twin);
-  VELLUM_TRY_ASSIGN(
-      board, Board::create(own, {*twin->control_, *twin->sink_, nullptr, VirtualClock::kEpochSeconds}));
+  VELLUM_TRY_ASSIGN_TO(twin->loop_, EventLoop::create());
+  VELLUM_TRY_ASSIGN(board, Board::create(own, {*twin->control_, *twin->sink_, nullptr,
+                                               VirtualClock::kEpochSeconds, nullptr, twin->loop_.get()}));
   twin->board_ = std::move(board);
   twin->rounds_.emplace(twin->board_->vcpus(), *twin->board_->virtual_clock());
   VELLUM_TRY(load_guest(*twin->board_, own, {}));

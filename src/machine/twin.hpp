@@ -43,6 +43,7 @@ class Twin {
 
   std::unique_ptr<Control> control_;
   std::unique_ptr<Sink> sink_;
+  std::unique_ptr<EventLoop> loop_;  ///< without a thread: devices' work is done by whoever asks for it
   std::unique_ptr<Board> board_;
   std::optional<VirtualRounds> rounds_;  // runs board_'s vCPUs
   std::optional<Outcome> outcome_;

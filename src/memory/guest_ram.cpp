@@ -74,10 +74,10 @@ std::vector<GuestPhysRange> GuestRam::ranges() const {
 }
 
 std::span<u8> GuestRam::bytes(GuestPhys start, u64 size) const {
-  for (const GuestPhysRange& range : ranges()) {
-    if (range.contains(start) && size <= range.size - (start - range.start)) return {host(start), size};
-  }
-  return {};
+  if (start.value < low_size_)
+    return size <= low_size_ - start.value ? std::span(host(start), size) : std::span<u8>();
+  const u64 high = start.value - kHighRamStart;
+  return high < high_size_ && size <= high_size_ - high ? std::span(host(start), size) : std::span<u8>();
 }
 
 const RamViews* GuestRam::views() {

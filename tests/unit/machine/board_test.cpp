@@ -218,6 +218,24 @@ TEST_F(BoardTest, DevicesAnswerWhereTheTablesSay) {
   EXPECT_EQ(control.power_offs, 1);
 }
 
+TEST_F(BoardTest, VirtioDevicesAreThereWhenAskedFor) {
+  const auto loop = std::move(*EventLoop::create());
+  config.rng = true;
+  const BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
+  const auto board = std::move(*Board::create(config, resources));
+  ASSERT_TRUE(board->start_like_firmware());
+  auto& ports = space(*board).ports;
+  ports.write(0xcf8, 4, 0x8000'1800);  // device 3
+  EXPECT_EQ(ports.read(0xcfc, 4), 0x1044'1af4u);
+  ports.write(0xcf8, 4, 0x8000'1804);
+  ports.write(0xcfc, 2, 6);
+  const auto saved = board->save();
+  const auto restored = Board::create(config, resources, saved);
+  ASSERT_TRUE(restored) << restored.error().message;
+  (*restored)->resume_devices();
+  expect_equal(comparable((*restored)->save()), comparable(saved));
+}
+
 TEST_F(BoardTest, TheMicroBoardHasNoPci) {
   config.board = BoardKind::kMicro;
   const auto board = make();

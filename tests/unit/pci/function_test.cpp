@@ -155,6 +155,22 @@ TEST_F(PciFunction, DmaIntoCodeIsNoticed) {
   EXPECT_NE(ram->code_page(GuestPhys(0x2000)).generation.load(), generation);
 }
 
+TEST_F(PciFunction, MsixIsEnabledByItsCapability) {
+  const auto function = make();
+  place(*function);
+  const u64 table = kMemoryAt + 0x10000;
+  mmio.write(table + 16, 4, 0xfee0'1000);
+  mmio.write(table + 24, 4, 0x55);
+  mmio.write(table + 28, 4, 0);
+  function->msix()->raise(1);
+  EXPECT_TRUE(msi.messages.empty());
+  const unsigned control = function->read_config(pci::kCapabilities, 1) + 2;
+  function->write_config(control, 2, 0x8000);
+  function->msix()->raise(1);
+  ASSERT_EQ(msi.messages.size(), 1u);
+  EXPECT_EQ(msi.messages[0].data, 0x55u);
+}
+
 TEST_F(PciFunction, ErrorBitsAreClearedByWritingOne) {
   const auto function = make();
   pci::FunctionState state = function->function_state();
