@@ -5,11 +5,18 @@
 //   0x0000_0000 … lowmem_end               0 … lowmem_end            lowmem_end <= kLowRamLimit (3 GiB)
 //   0x1_0000_0000 … 4 GiB + rest           lowmem_end … size
 //
-// Everything else (the PCI hole with APICs and firmware) is not RAM. Also here, because every store passes
-// it: which 64-byte chunks of a page hold code that some engine has decoded or translated.
+// Behind RAM the memfd holds blocks of other memory (ROM, flash, a display's), which devices put where their
+// registers say; they and the area from 640 KiB to 1 MiB are Pmap's matter. Everything else (the PCI hole
+// with APICs) is not memory. Also here, because every store passes it: which 64-byte chunks of a page hold
+// code that some engine has decoded or translated.
+//
+// A page of memory may be found at several guest-physical addresses, and may move. What an engine keeps about
+// a page it therefore keeps by the page's *name*: for RAM its address, for a page of a block an address of
+// its own from kFirstName on, where no processor can reach, which this class takes as an address everywhere.
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -18,6 +25,7 @@
 #include "base/address.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "memory/pmap.hpp"
 #include "memory/ram_views.hpp"
 
 namespace vellum {
@@ -40,9 +48,12 @@ class GuestRam {
   /// On either side of RAM the host has this much inaccessible address space: an access of ours that misses
   /// RAM by little faults, and reaches nothing else.
   static constexpr u64 kGuardSize = u64{2} << 20;
+  /// Above every address that a processor has (MAXPHYADDR <= 52).
+  static constexpr u64 kFirstName = u64{1} << 52;
 
-  /// `size` in bytes, a positive multiple of 4 KiB. Fails with kHost when the host lacks the memory.
-  static Result<std::unique_ptr<GuestRam>> create(u64 size);
+  /// `size` in bytes, a positive multiple of 4 KiB, as `block_room`, what all blocks together may take. Fails
+  /// with kHost when the host lacks the memory.
+  static Result<std::unique_ptr<GuestRam>> create(u64 size, u64 block_room = 0);
 
   u64 size() const { return size_; }
   u64 low_size() const { return low_size_; }
@@ -51,26 +62,54 @@ class GuestRam {
   /// The RAM ranges in ascending order: one or two.
   std::vector<GuestPhysRange> ranges() const;
 
-  /// The host address of a guest-physical one, or nullptr if it is not RAM. Good to the end of its 4 KiB
-  /// page.
-  u8* host(GuestPhys a) const {
-    if (a.value < low_size_) return base_ + a.value;
-    if (a.value - kHighRamStart < high_size_) return base_ + low_size_ + (a.value - kHighRamStart);
-    return nullptr;
+  /// The host address where a read of `a` finds its bytes, or nullptr if it goes to the bus. Good to the end
+  /// of its 4 KiB page. Stores may go elsewhere: store_host().
+  u8* host(GuestPhys a) const { return at(offset_of(a, Pmap::Direction::kRead)); }
+  /// The host address of what a store to `a` changes, or nullptr if it goes to the bus.
+  u8* store_host(GuestPhys a) const { return at(offset_of(a, Pmap::Direction::kWrite)); }
+  /// The name of the page that `host`, a result of one of the above, is in, and the byte's offset.
+  GuestPhys name_of(const u8* host) const {
+    const auto offset = static_cast<u64>(host - base_);
+    if (offset < low_size_) return GuestPhys(offset);
+    return GuestPhys(offset < size_ ? offset - low_size_ + kHighRamStart : offset - size_ + kFirstName);
   }
 
-  /// The host bytes of [start, start + size), or an empty span if any of it is not RAM or it wraps.
+  /// The host bytes of [start, start + size), or an empty span if any of it is not RAM for reads and stores
+  /// alike, or it wraps.
   std::span<u8> bytes(GuestPhys start, u64 size) const;
 
-  /// The code-tracking record of a page of RAM; `a` must be RAM.
-  CodePage& code_page(GuestPhys a) const { return code_pages_[offset_of(a) >> kPageShift]; }
+  /// The code-tracking record of a page of memory; reads at `a` must find some.
+  CodePage& code_page(GuestPhys a) const {
+    return code_pages_[offset_of(a, Pmap::Direction::kRead) >> kPageShift];
+  }
+
+  // --- What is not simply RAM. Any thread; whoever caches translations must drop them: on_remap(). ---
+  /// A block of zeroes within the room asked for, `size` a multiple of 4 KiB, not mapped anywhere. While
+  /// building.
+  unsigned add_block(u64 size);
+  std::span<u8> block_bytes(unsigned block) const;
+  /// Where block `block` is found and for what; an earlier place is given up. `start` is a multiple of 4 KiB.
+  /// Where blocks overlap the first one counts, and RAM goes before all.
+  void map_block(unsigned block, GuestPhys start, Pmap::Access access);
+
+  /// What a range of the shadow area is for one direction of access.
+  struct Behind {
+    enum class Kind : u8 { kBus, kRam, kBlock } kind = Kind::kBus;
+    unsigned block = 0;
+    u64 offset = 0;  ///< in the block, of the range's first byte
+  };
+  /// `range`: whole pages within the shadow area. RAM that the machine lacks there is the bus.
+  void map_shadow(GuestPhysRange range, Behind reads, Behind stores);
+
+  /// `changed` runs after each change, on the thread that made it. Before the machine runs.
+  void on_remap(std::function<void()> changed) { remapped_ = std::move(changed); }
 
   /// Announces that bytes [a, a+size) of one page are about to be decoded: later stores there raise the
   /// generation. Returns the generation to remember. A barrier on all threads of the process orders it
   /// against stores in flight (docs/design/self-modifying-code.md).
   u32 track_code(GuestPhys a, u64 size);
 
-  /// Tells the tracker of a store of `size` bytes (within RAM, may cross pages) already made at `a`, by a
+  /// Tells the tracker of a store of `size` bytes (all in memory, may cross pages) already made at `a`, by a
   /// device or by a vCPU's slow path. Returns whether it hit tracked code.
   bool note_store(GuestPhys a, u64 size);
 
@@ -87,10 +126,20 @@ class GuestRam {
   std::mutex& split_lock() { return split_lock_; }
 
  private:
-  GuestRam(FileDescriptor fd, Mapping reserved, u8* base, u64 size);
-  u64 offset_of(GuestPhys page) const {
-    return page.value < low_size_ ? page.value : low_size_ + (page.value - kHighRamStart);
+  GuestRam(FileDescriptor fd, Mapping reserved, u8* base, u64 size, u64 block_room);
+  u64 offset_of(GuestPhys a, Pmap::Direction direction) const {
+    if (a.value < low_size_ && !Pmap::in_shadow(a)) [[likely]]
+      return a.value;
+    if (a.value - kHighRamStart < high_size_) return low_size_ + (a.value - kHighRamStart);
+    if (a.value - kFirstName < block_room_) return size_ + (a.value - kFirstName);
+    return pmap_.find(a, direction);
   }
+  u64 page_number(const CodePage& page) const { return static_cast<u64>(&page - code_pages_.get()); }
+  u8* at(u64 offset) const { return offset == Pmap::kBus ? nullptr : base_ + offset; }
+  struct Block {
+    u64 offset, size;
+  };
+  u64 behind(const Behind& what, GuestPhys at, u64 from_start) const;
 
   FileDescriptor fd_;
   Mapping reserved_;  ///< RAM and the guards
@@ -98,12 +147,17 @@ class GuestRam {
   u64 size_;
   u64 low_size_;
   u64 high_size_;
+  u64 block_room_;
   std::mutex split_lock_;
-  std::mutex
-      code_mutex_;  ///< changes of code_pages_ but for generations that invalidate() raises, and views_
+  std::mutex code_mutex_;  ///< changes of code_pages_ but for generations that invalidate() raises, views_,
+                           ///< pmap_, blocks_
   std::unique_ptr<CodePage[]> code_pages_;
   std::unique_ptr<RamViews> views_;
   bool views_refused_ = false;
+  Pmap pmap_;
+  std::vector<Block> blocks_;
+  u64 blocks_end_ = 0;  ///< of the room: what is taken
+  std::function<void()> remapped_;
 };
 
 /// The chunk bits that `size` bytes at page offset `offset` touch; offset + size <= 4096.

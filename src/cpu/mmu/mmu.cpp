@@ -124,12 +124,14 @@ void Mmu::match_breakpoints(u64 address, unsigned size, Access access) {
 
 void Mmu::load(const Target& target, u8* to, unsigned size) {
   if (target.host != nullptr) return copy_guest(to, target.host, size);
+  const bool apic = target.physical.page_base().value == board_.apic_page();
+  if (const u8* const host = apic ? nullptr : space_.ram.host(target.physical); host != nullptr)
+    return copy_guest(to, host, size);  // memory that stores do not find
   for (GuestPhys at = target.physical; size > 0;) {
     const unsigned piece = bus_piece(at, size);
     stats.mmio_reads.add();
-    const u64 value = at.page_base().value == board_.apic_page()
-                          ? board_.read_apic_page(static_cast<u32>(at.page_offset()), piece)
-                          : space_.mmio.read(at.value, piece);
+    const u64 value = apic ? board_.read_apic_page(static_cast<u32>(at.page_offset()), piece)
+                           : space_.mmio.read(at.value, piece);
     std::memcpy(to, &value, piece);
     to += piece, at += piece, size -= piece;
   }
@@ -145,12 +147,18 @@ void Mmu::store(const Target& target, const u8* from, unsigned size) {
     }
     return;
   }
+  const bool apic = target.physical.page_base().value == board_.apic_page();
+  if (u8* const host = apic ? nullptr : space_.ram.store_host(target.physical); host != nullptr) {
+    copy_guest(host, from, size);  // memory that reads do not find
+    code_was_written |= space_.ram.note_store(target.physical, size);
+    return;
+  }
   for (GuestPhys at = target.physical; size > 0;) {
     const unsigned piece = bus_piece(at, size);
     stats.mmio_writes.add();
     u64 value = 0;
     std::memcpy(&value, from, piece);
-    if (at.page_base().value == board_.apic_page()) {
+    if (apic) {
       board_.write_apic_page(static_cast<u32>(at.page_offset()), piece, value);
     } else {
       space_.mmio.write(at.value, piece, value);
@@ -243,7 +251,7 @@ void Mmu::note_code_store(const TlbEntry& e, u64 address, unsigned size) {
   GuestPhys physical;
   if (e.page == address >> kPageShift) {
     physical = physical_of(host_of(e, address));
-  } else if (!translate_quietly(address, physical) || space_.ram.host(physical) == nullptr) {
+  } else if (!translate_quietly(address, physical) || space_.ram.store_host(physical) == nullptr) {
     return;  // the mapping went away under the store: another processor's doing, unordered with it
   }
   if (!space_.ram.note_store(physical, size)) return;

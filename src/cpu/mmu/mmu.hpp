@@ -36,10 +36,13 @@ struct TlbEntry {
   u64 host_delta = 0;   ///< host address (not RAM: guest-physical one) = guest-virtual address + host_delta
   u32 stamp = 0;        ///< the address space's stamp, or the global one
   u16 allow = 0;        ///< what needs no slow path, as namespace rights lays out: 0 if the page is not RAM
-  u16 flags = 0;        ///< bits 8..0: what the translation permits (allow, if RAM); kNotRam; the page size
+  u16 flags =
+      0;  ///< bits 8..0: what the translation permits (allow, if RAM); kNotRam, kStoresToBus; the page size
   CodePage* code = nullptr;  ///< code tracking of the RAM page; an empty record for others
 
   static constexpr u16 kNotRam = 1 << 9;
+  /// Reads find memory and stores go to the bus (ROM, write-protected shadow): `allow` has no stores.
+  static constexpr u16 kStoresToBus = 1 << 12;
   /// Flags bits 11..10: 0: a 4 KiB page; 1, 2, 3: part of a 2 MiB, 4 MiB, 1 GiB page.
   static constexpr unsigned kSizeShift = 10;
 };
@@ -140,7 +143,7 @@ class Mmu {
   /// Where the instruction byte at linear address `address` stands. False: a fetch fault was recorded. `host`
   /// is nullptr if it is not RAM.
   struct FetchPage {
-    GuestPhys physical;
+    GuestPhys physical;        ///< for memory its name (GuestRam): what decoded code is known by
     const u8* host = nullptr;  ///< of the byte itself; good to the end of its page
   };
   [[nodiscard]] bool fetch(u64 address, FetchPage& page);
@@ -223,7 +226,8 @@ class Mmu {
                             kShiftSupervisor = rights::kSupervisor, kShiftSlow = rights::kNobody;
   static_assert(sizeof(TlbEntry) == 32);
 
-  // Where one access within one page goes: RAM (host and code are set) or the bus.
+  // Where one access within one page goes: memory (host and code are set), or `physical`, which is then an
+  // address: usually the bus, but see load(). For memory it is the name (GuestRam).
   struct Target {
     u8* host = nullptr;
     CodePage* code = nullptr;
@@ -263,7 +267,7 @@ class Mmu {
 
   // tlb.cpp
   bool locate(u64 address, Access access, unsigned context, Target& target);
-  TlbEntry* fill(u64 address, Access access, unsigned context);
+  TlbEntry* fill(u64 address, Access access, unsigned context, GuestPhys& page);
   unsigned context_of(Privilege privilege) const;
   bool counts(const TlbEntry& e) const { return e.stamp == stamp_ || e.stamp == global_stamp_; }
   void drop_page(u64 address, u32 stamp, u32 other_stamp);
@@ -277,7 +281,7 @@ class Mmu {
   }
   void select_flat();
   bool flat_is_shared() const;
-  GuestPhys physical_of(const u8* host) const;
+  GuestPhys physical_of(const u8* host) const { return space_.ram.name_of(host); }
 
   AddressSpace& space_;
   VcpuBoard& board_;

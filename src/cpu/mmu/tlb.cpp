@@ -55,11 +55,18 @@ unsigned Mmu::context_of(Privilege privilege) const {
 
 bool Mmu::locate(u64 address, Access access, unsigned context, Target& target) {
   const TlbEntry* e = &entry(address);
+  // A store that goes to the bus needs its address, which the entry of a page of memory does not have.
   const bool found = e->page == address >> kPageShift && counts(*e) &&
-                     ((e->flags & rights::kAll) >> context & rights::of(access)) != 0;
+                     ((e->flags & rights::kAll) >> context & rights::of(access)) != 0 &&
+                     (access != Access::kWrite || (e->flags & TlbEntry::kStoresToBus) == 0);
   // Denied by a cached entry: the structures decide, which may permit more by now.
-  if (!found && (e = fill(address, access, context)) == nullptr) return false;
-  if ((e->flags & TlbEntry::kNotRam) != 0) {
+  GuestPhys page;
+  if (!found && (e = fill(address, access, context, page)) == nullptr) return false;
+  if (access == Access::kWrite && (e->flags & TlbEntry::kStoresToBus) != 0) {
+    target.host = nullptr;
+    target.code = nullptr;
+    target.physical = page + (address & kPageMask);
+  } else if ((e->flags & TlbEntry::kNotRam) != 0) {
     target.host = nullptr;
     target.code = nullptr;
     target.physical = GuestPhys(address + e->host_delta);
@@ -71,7 +78,7 @@ bool Mmu::locate(u64 address, Access access, unsigned context, Target& target) {
   return true;
 }
 
-TlbEntry* Mmu::fill(u64 address, Access access, unsigned context) {
+TlbEntry* Mmu::fill(u64 address, Access access, unsigned context, GuestPhys& page) {
   stats.walks.add();
   Translation t;
   u32 error_code = 0;
@@ -86,17 +93,24 @@ TlbEntry* Mmu::fill(u64 address, Access access, unsigned context) {
   if (size_class != 0) large_pages_.add(large_key(address, size_class));
 
   // The xAPIC page hides what else stands at its address.
-  u8* host = t.page.value == board_.apic_page() ? nullptr : space_.ram.host(t.page);
+  page = t.page;
+  const bool apic = t.page.value == board_.apic_page();
+  u8* const host = apic ? nullptr : space_.ram.host(t.page);
+  u8* const store_host = apic ? nullptr : space_.ram.store_host(t.page);
   TlbEntry& e = tlb_[(address >> kPageShift) & (kTlbSize - 1)];
   e.page = address >> kPageShift;
   e.stamp = t.global ? global_stamp_ : stamp_;
   e.flags = static_cast<u16>(t.allow | size_class << TlbEntry::kSizeShift);
   const u64 page_base = address & ~kPageMask;
-  if (host != nullptr) {
+  if (host != nullptr && (store_host == host || store_host == nullptr)) {
     e.allow = t.allow;
+    if (store_host == nullptr) {
+      e.allow &= static_cast<u16>(~rights::kAllWrites);
+      e.flags |= TlbEntry::kStoresToBus;
+    }
     e.host_delta = reinterpret_cast<u64>(host) - page_base;
-    e.code = &space_.ram.code_page(t.page);
-  } else {
+    e.code = &space_.ram.code_page(space_.ram.name_of(host));
+  } else {  // also memory that is another one for reads than for stores
     e.allow = 0;
     e.flags |= TlbEntry::kNotRam;
     e.host_delta = t.page.value - page_base;
@@ -117,12 +131,6 @@ void Mmu::page_fault(u64 address, u32 error_code) {
   if (front_ != nullptr) front_->drop(address);
   code_map_.drop_page(address);
   if (flat_ != nullptr) flat_->drop(address);
-}
-
-GuestPhys Mmu::physical_of(const u8* host) const {
-  const u64 offset = static_cast<u64>(host - space_.ram.host(GuestPhys(0)));
-  const u64 low = space_.ram.low_size();
-  return GuestPhys(offset < low ? offset : offset - low + GuestRam::kHighRamStart);
 }
 
 bool Mmu::fetch(u64 address, FetchPage& page) {
@@ -271,7 +279,7 @@ bool Mmu::fill_flat_ahead(u64 address) {
   const unsigned allow = t.allow >> shift_;
   if (!t.accessed || (allow & kAllowRead) == 0 || t.page.value == board_.apic_page()) return false;
   const u8* const host = space_.ram.host(t.page);
-  if (host == nullptr) return false;
+  if (host == nullptr || host != space_.ram.store_host(t.page)) return false;
   const unsigned size_class = size_class_of(t.page_shift);
   if (size_class != 0) large_pages_.add(large_key(address, size_class));
   return flat_->insert({.address = address & ~kPageMask,

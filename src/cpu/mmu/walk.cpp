@@ -13,17 +13,17 @@ namespace {
 using paging::Controls;
 namespace pte = paging::pte;
 
-// One paging-structure entry as it was read, and where it stands. `host` is nullptr if that is not RAM.
+// One paging-structure entry as it was read, and where it stands. `host` is nullptr if that is not memory.
 template <class Entry>
 struct Step {
-  u8* host;
+  const u8* host;
   GuestPhys at;
   Entry entry;
 };
 
 template <class Entry>
 Step<Entry> load_entry(const AddressSpace& space, GuestPhys at) {
-  u8* host = space.ram.host(
+  const u8* host = space.ram.host(
       at);  // GUEST-CONTROLLED: `at` comes from the guest's tables; aligned, so within one page
   const Entry entry = host != nullptr ? guest_load<Entry>(host)
                                       : static_cast<Entry>(space.mmio.read(at.value, sizeof(Entry)));
@@ -39,8 +39,16 @@ bool set_flags(const AddressSpace& space, const Step<Entry>& step, Entry flags) 
     space.mmio.write(step.at.value, sizeof(Entry), wanted);
     return true;
   }
+  u8* const target = space.ram.store_host(step.at);
+  if (target != step.host) {
+    // Read-only memory keeps its bits, whatever is stored; so does a shadow that is only written.
+    if (target == nullptr) return true;
+    guest_store(target, wanted);
+    space.ram.note_store(step.at, sizeof(Entry));
+    return true;
+  }
   Entry expected = step.entry;
-  if (!guest_compare_exchange(step.host, expected, wanted)) return false;
+  if (!guest_compare_exchange(target, expected, wanted)) return false;
   space.ram.note_store(step.at, sizeof(Entry));  // nothing keeps a guest from executing its page tables
   return true;
 }

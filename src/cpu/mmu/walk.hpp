@@ -5,7 +5,8 @@
 // entry in between, the walk starts over, so that a bit is never set in an entry that no longer says what was
 // used (§4.8).
 //
-// Paging structures may stand in memory that is not RAM; they are then read and written over the bus.
+// Paging structures may stand where no memory is; they are then read and written over the bus. In ROM their
+// accessed and dirty bits stay as they are.
 #pragma once
 
 #include <array>

@@ -70,8 +70,8 @@ bool change_descriptor_type(Vcpu& v, u16 selector, u8 set, u8 clear) {
   // Another processor may change the same descriptor: hardware uses a locked update, and so do we where there
   // is RAM.
   GuestPhys physical;
-  u8* byte = v.mmu.translate_quietly(linear, physical) ? v.space.ram.host(physical) : nullptr;
-  if (byte != nullptr) {
+  u8* byte = v.mmu.translate_quietly(linear, physical) ? v.space.ram.store_host(physical) : nullptr;
+  if (byte != nullptr && byte == v.space.ram.host(physical)) {
     u8 old = guest_load<u8>(byte);
     while (!guest_compare_exchange<u8>(byte, old, static_cast<u8>((old | set) & ~clear))) {
     }

@@ -4,7 +4,7 @@ namespace vellum::test {
 namespace {
 
 std::unique_ptr<GuestRam> make_ram() {
-  auto ram = GuestRam::create(Machine::kRamSize);
+  auto ram = GuestRam::create(Machine::kRamSize, Machine::kBlockRoom);
   return std::move(ram.value());
 }
 

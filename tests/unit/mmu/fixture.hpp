@@ -74,7 +74,8 @@ class FakeDevice final : public BusDevice {
 
 struct Machine {
   static constexpr u64 kRamSize = u64{16} << 20;
-  static constexpr u64 kRoot = 0x10000;  ///< the top paging structure; others follow
+  static constexpr u64 kBlockRoom = 0x10000;  ///< memory that is not RAM
+  static constexpr u64 kRoot = 0x10000;       ///< the top paging structure; others follow
 
   explicit Machine(Mode paging = Mode::k4Level, u32 stamp_limit = ~u32{0});
 
