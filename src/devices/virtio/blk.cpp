@@ -15,7 +15,6 @@ constexpr u64 kHeaderSize = 16, kIdSize = 20, kRangeSize = 16;
 constexpr u32 kMaxSegments = Blk::kQueueSize - 2, kMaxRanges = 16;
 constexpr u32 kMaxRangeSectors = 0x3fffff;  // 2 GiB less a sector
 constexpr u16 kDeviceType = 2;
-constexpr unsigned kRounds = 64;  ///< of one look at a queue, before others have their turn
 
 u64 features_of(const Disk& disk, unsigned queues) {
   u64 features = kSegMax | kBlockSize | kTopology | kFlush;
@@ -75,20 +74,19 @@ std::vector<u8> Blk::config() const {
 }
 
 void Blk::process(unsigned index) {
-  for (unsigned round = 0; queue(index) != nullptr; ++round) {
-    Queue& q = *queue(index);
-    q.disable_notifications();
+  Queue* const q = queue(index);
+  if (q == nullptr) return;
+  q->disable_notifications();
+  // No more than the ring has: a driver that refills it as fast must not keep the loop.
+  for (unsigned taken = 0; taken < q->state().size; ++taken) {
     auto request = std::make_shared<Request>();
-    while (q.pop(request->chain)) {
-      request->queue = index;
-      begin(std::move(request));
-      request = std::make_shared<Request>();
-    }
-    check(index);
-    if (context().synchronous) disk_->finish_all();
-    if (!q.enable_notifications()) return;
-    if (round == kRounds && !context().synchronous) return ring_again(index);
+    if (!q->pop(request->chain)) break;
+    request->queue = index;
+    begin(std::move(request));
   }
+  check(index);
+  if (context().synchronous) disk_->finish_all();
+  if (q->enable_notifications()) look_again(index);
 }
 
 void Blk::begin(std::shared_ptr<Request> request) {

@@ -159,6 +159,12 @@ void Device::check(unsigned index) {
   if (q != nullptr && q->broken()) needs_reset(fmt::format("queue {}: {}", index, q->fault()));
 }
 
+void Device::look_again(unsigned index) {
+  // While a vCPU waits, no driver can refill a ring: it is the device's own stores that do, for ever.
+  if (context_.synchronous) return needs_reset(fmt::format("queue {} fills itself", index));
+  bells_.ring(index);
+}
+
 void Device::needs_reset(const std::string& why) {
   {
     std::scoped_lock lock(mutex_);

@@ -123,7 +123,8 @@ class Device : public Quiescable, public StatSource {
   /// The configuration space has changed by itself.
   void config_changed();
   DmaView dma() const { return transport_->dma(); }
-  void ring_again(unsigned queue) { bells_.ring(queue); }
+  /// There is more in a queue than process() takes at once.
+  void look_again(unsigned queue);
   const IoContext& context() const { return context_; }
 
   /// On the loop's thread or while nothing runs.

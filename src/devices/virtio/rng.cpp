@@ -49,10 +49,10 @@ void Rng::process(unsigned index) {
     }
     complete(index, chain, static_cast<u32>(done));
     // A driver that refills as fast as this empties must not keep the loop from others.
-    if (++taken == q->state().size && !context().synchronous) break;
+    if (++taken == q->state().size) break;
   }
   check(index);
-  if (q->enable_notifications()) ring_again(index);
+  if (q->enable_notifications()) look_again(index);
 }
 
 SavedState Rng::save() const {

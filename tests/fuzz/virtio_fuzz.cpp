@@ -1,0 +1,183 @@
+// Drives virtio devices as a hostile driver does: through their PCI registers and through rings and buffers
+// in guest memory that are made of the input's bytes and change between steps. Nothing may be accessed
+// outside of guest RAM (it has guard pages), the device answers or wants a reset, and its state is taken by
+// another one.
+//
+// The input: a byte of options (which device, ring features), then steps: a byte that chooses, then operands.
+#include "base/assert.hpp"
+#include "devices/virtio/blk.hpp"
+#include "devices/virtio/pci_transport.hpp"
+#include "devices/virtio/rng.hpp"
+#include "fuzz_input.hpp"
+
+using namespace vellum;
+
+namespace {
+
+constexpr u64 kRam = 64 << 10, kTables = 0x1000, kDriverArea = 0x3000, kDeviceArea = 0x4000;
+constexpr u16 kQueueSize = 16;
+
+class FuzzDisk final : public Disk {
+ public:
+  u64 size() const override { return 16 * kSector; }
+  bool read_only() const override { return false; }
+  u64 discard_granularity() const override { return kSector; }
+  void submit(DiskRequest request) override {
+    u64 length = 0;
+    for (const iovec& part : request.buffers) {
+      length += part.iov_len;
+      // Touches all of it, as a read would.
+      if (request.kind == DiskRequest::Kind::kRead)
+        std::fill_n(static_cast<u8*>(part.iov_base), part.iov_len, u8{7});
+    }
+    const bool moves = request.kind == DiskRequest::Kind::kRead || request.kind == DiskRequest::Kind::kWrite;
+    VELLUM_ASSERT(!moves || length == request.length, "{} bytes in buffers of {}", request.length, length);
+    VELLUM_ASSERT(request.offset <= size() && request.length <= size() - request.offset, "{}+{}",
+                  request.offset, request.length);
+    waiting_.push_back(std::move(request));
+  }
+  void finish_all() override {
+    while (!waiting_.empty()) {
+      const auto now = std::exchange(waiting_, {});
+      for (const DiskRequest& request : now) request.done(0);
+    }
+  }
+
+ private:
+  std::vector<DiskRequest> waiting_;
+};
+
+class NullSink final : public MsiSink {
+ public:
+  void deliver(const MsiMessage&) override {}
+};
+
+struct Machine {
+  std::unique_ptr<GuestRam> ram = std::move(*GuestRam::create(kRam));
+  std::unique_ptr<EventLoop> loop = std::move(*EventLoop::create());
+  Bus mmio{"mmio"}, ports{"port"};
+  AddressSpace space{*ram, mmio, ports};
+  NullSink msi;
+};
+
+template <class Device>
+struct Slot {
+  Slot(Machine& m, const typename Device::State& state, const virtio::PciTransport::State& registers)
+      : bus(m.space, m.msi), device(make(m, state)), transport(bus, *device, registers) {
+    bus.add(pci::devfn(3, 0), transport);
+  }
+  static std::unique_ptr<Device> make(Machine& m, const typename Device::State& state) {
+    // Synchronous, with nobody on the loop: work is done where it is asked for.
+    const IoContext context{m.loop.get(), true};
+    if constexpr (std::is_same_v<Device, virtio::Blk>) {
+      return std::make_unique<Device>(context, std::make_shared<FuzzDisk>(), 2, "fuzz", state);
+    } else {
+      return std::make_unique<Device>(context, state);
+    }
+  }
+  pci::Bus bus;
+  std::unique_ptr<Device> device;
+  virtio::PciTransport transport;
+};
+
+void set_up(virtio::PciTransport& t, u8 options, unsigned queues) {
+  t.write_config(pci::kCommand, 2, pci::kMasterEnable | pci::kMemoryEnable);
+  t.write(0x14, 1, 3);
+  const u32 ring = (options & 2 ? 1u << 28 : 0) | (options & 4 ? 1u << 29 : 0);
+  t.write(0x08, 4, 0), t.write(0x0c, 4, ring);
+  t.write(0x08, 4, 1), t.write(0x0c, 4, 1 | (options & 8 ? 4u : 0));
+  t.write(0x14, 1, 11);
+  for (unsigned n = 0; n < queues; ++n) {
+    t.write(0x16, 2, n), t.write(0x18, 2, kQueueSize);
+    t.write(0x20, 4, kTables + n * 0x400), t.write(0x28, 4, kDriverArea + n * 0x400);
+    t.write(0x30, 4, kDeviceArea + n * 0x400), t.write(0x1c, 2, 1);
+  }
+  t.write(0x14, 1, 15);
+}
+
+/// A descriptor that is mostly right: otherwise almost nothing gets past the first check.
+void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed) {
+  const u64 at = kTables + in.below(32) * 16;
+  const u64 address = in.take<u8>() * u64{256} + in.below(4);
+  const u32 length = (in.take<u8>() & 0x3f) * (in.take<u8>() & 1 ? 16u : 512u) + in.below(2);
+  const u16 flags = in.take<u8>() & 0x87, next = in.below(kQueueSize);
+  u8* const host = ram.host(GuestPhys(at));
+  guest_store<u64>(host, address), guest_store<u32>(host + 8, length);
+  guest_store<u16>(host + 12, packed ? next : flags), guest_store<u16>(host + 14, packed ? flags : next);
+}
+
+template <class Device>
+void drive(fuzz::Input& in, u8 options, unsigned queues) {
+  Machine m;
+  auto slot = std::make_unique<Slot<Device>>(m, typename Device::State(), virtio::PciTransport::State());
+  set_up(slot->transport, options, queues);
+  while (!in.empty()) {
+    virtio::PciTransport& t = slot->transport;
+    const u8 what = in.take<u8>();
+    switch (what & 15) {
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+        put_descriptor(*m.ram, in, (options & 8) != 0);
+        break;
+      case 4: {
+        const u64 at = in.take<u16>();
+        guest_store<u8>(m.ram->host(GuestPhys(at)), in.take<u8>());
+        break;
+      }
+      case 5:
+      case 6: {  // one more is available
+        u8* const area = m.ram->host(GuestPhys(kDriverArea + in.below(2) * 0x400));
+        const u16 index = guest_load<u16>(area + 2);
+        guest_store<u16>(area + 4 + 2 * (index % kQueueSize), static_cast<u16>(in.below(kQueueSize + 1)));
+        guest_store<u16>(area + 2, static_cast<u16>(index + 1));
+        break;
+      }
+      case 7: {  // a request's header
+        u8* const header = m.ram->host(GuestPhys(in.take<u8>() * u64{256}));
+        guest_store<u32>(header, in.below(16)), guest_store<u64>(header + 8, in.below(20));
+        break;
+      }
+      case 8:
+      case 9:
+      case 10:
+        t.write(0x3000 + 4 * in.below(4), 2, 0);
+        break;
+      case 11:
+        t.write(in.take<u16>() & 0x3fff, 1u << in.below(4), in.take<u32>());
+        break;
+      case 12:
+        t.read(in.take<u16>() & 0x3fff, 1u << in.below(4));
+        break;
+      case 13:
+        t.write(0x14, 1, 0);
+        set_up(t, options, queues);
+        break;
+      case 14:
+        t.write_config(in.take<u8>() & 0xfc, 4, in.take<u32>());
+        t.read_config(in.take<u8>() & 0xfc, 4);
+        break;
+      default: {
+        const auto state = decode_state<typename Device::State>(slot->device->save());
+        const auto registers = decode_state<virtio::PciTransport::State>(t.save());
+        VELLUM_ASSERT(state && registers, "a device's own state is refused");
+        slot = std::make_unique<Slot<Device>>(m, *state, *registers);
+        slot->device->resume();
+      }
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
+  fuzz::Input in(data, std::min<std::size_t>(size, 4096));
+  const u8 options = in.take<u8>();
+  if ((options & 1) != 0) {
+    drive<virtio::Rng>(in, options, 1);
+  } else {
+    drive<virtio::Blk>(in, options, 2);
+  }
+  return 0;
+}
