@@ -1,11 +1,18 @@
 #include "generator.hpp"
 
+#include <cpuid.h>
+
 namespace vellum::differential {
 
 bool is_repeated(const x86::Decoded& d) {
   return (d.info.meta.category == ZYDIS_CATEGORY_STRINGOP ||
           d.info.meta.category == ZYDIS_CATEGORY_IOSTRINGOP) &&
          (d.info.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
+}
+
+bool host_announces_invpcid() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 10 & 1) != 0;
 }
 
 bool Generator::comparable(const x86::Decoded& d) {
@@ -20,6 +27,8 @@ bool Generator::comparable(const x86::Decoded& d) {
     default:
       break;
   }
+  // A hypervisor may hide it, and the processor has it all the same: #GP at CPL 3 there, #UD here.
+  if (d.info.mnemonic == ZYDIS_MNEMONIC_INVPCID && !host_announces_invpcid()) return false;
   switch (d.info.mnemonic) {
     case ZYDIS_MNEMONIC_CPUID:  // the model's, the clock's, the host's tables
     case ZYDIS_MNEMONIC_RDTSC:
@@ -339,6 +348,8 @@ void Generator::random_state(Case& c) {
     if (c.compat) g &= 0xffffffff;
   }
   if (chance(80)) c.in.gpr[x86::kRsp] = (kReadWrite + 1024 + below(4096)) & ~u64{7};
+  // Not in the upper quarter either, where the child's own memory is.
+  if (options_.only_canonical_rsp) c.in.gpr[x86::kRsp] &= low_mask(46);
   if (chance(70)) c.in.gpr[x86::kRcx] = below(40);  // counts, and REP's iterations
   c.in.rip = kCode + (chance(10) ? kPageSize - 16 : 256 + below(2048));
   c.in.rflags = (next64() & x86::rflags::kArithmetic) | x86::rflags::kFixed1 | x86::rflags::kIf;
@@ -351,7 +362,7 @@ void Generator::random_state(Case& c) {
 Case Generator::next() {
   for (;;) {
     Case c;
-    c.compat = chance(25);
+    c.compat = chance(options_.compat_percent);
     random_encoding(c);
     x86::Decoded decoded;
     const auto mode = c.compat ? x86::CodeMode::kProtected32 : x86::CodeMode::kLong64;

@@ -13,7 +13,11 @@ bool is_repeated(const x86::Decoded& decoded);
 
 class Generator {
  public:
-  explicit Generator(u64 seed) : random_(seed) {}
+  struct Options {
+    unsigned compat_percent = 25;
+    bool only_canonical_rsp = false;
+  };
+  explicit Generator(u64 seed, Options options = {25, false}) : random_(seed), options_(options) {}
   /// The next case that may be run on both sides. `decoded` is set if its bytes decode.
   Case next();
 
@@ -33,6 +37,7 @@ class Generator {
   void random_vectors(XsaveArea& fp);
 
   std::mt19937_64 random_;
+  Options options_;
 };
 
 }  // namespace vellum::differential

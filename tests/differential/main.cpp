@@ -1,5 +1,6 @@
 // vellum-insn-fuzz: random instructions on the host CPU and on an engine, compared (docs/testing.md).
 #include <fmt/format.h>
+#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -13,6 +14,7 @@
 #include "native_runner.hpp"
 #include "reproducer.hpp"
 #include "shrink.hpp"
+#include "verdict.hpp"
 
 namespace vellum::differential {
 namespace {
@@ -21,13 +23,17 @@ struct Options {
   u64 seed = std::random_device{}();
   double seconds = 10;
   std::string engine = "interp";
+  std::string mode = "any";
   std::string cases;     // a directory of reproducers to run first
   std::string write_to;  // a directory for new reproducers
   u64 max_reports = 20;
 };
 
+constexpr u64 kReportsEach = 2;  // of one mnemonic
+constexpr int kSkipped = 77;     // as ctest is told
+
 struct Tally {
-  u64 run = 0, mismatched = 0, known = 0, faulted = 0, reported = 0;
+  u64 run = 0, mismatched = 0, known = 0, faulted = 0, reported = 0, taken_back = 0;
   std::map<std::string, u64> by_mnemonic;
 };
 
@@ -35,6 +41,13 @@ std::string mnemonic_of(const Case& c) {
   x86::Decoded d;
   return decode_case(c, d) == x86::DecodeStatus::kOk ? ZydisMnemonicGetString(d.info.mnemonic)
                                                      : "(undecodable)";
+}
+
+// Processor time of this process, in seconds.
+double own_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
 // Runs one batch on both sides and reports mismatches, shrunk, the first few of each mnemonic.
@@ -53,16 +66,26 @@ Result<> run_batch(NativeRunner& native, EngineRunner& engine, std::span<const C
       ++tally.known;
       continue;
     }
-    ++tally.mismatched;
     u64& seen = tally.by_mnemonic[mnemonic_of(cases[i])];
-    if (++seen > 2 || tally.reported >= options.max_reports) continue;
-    ++tally.reported;
-    const Case small = shrink(cases[i], native, engine);
-    Outcome n;
-    VELLUM_TRY(native.run({&small, 1}, {&n, 1}));
-    Outcome e;
-    engine.run(small, e);
-    fmt::print("{}", report(small, compare(small, n, e)));
+    if (seen >= kReportsEach || tally.reported >= options.max_reports) {
+      ++seen, ++tally.mismatched;  // as those before
+      continue;
+    }
+    VELLUM_TRY_ASSIGN(finding, examine(cases, i, outcomes[i], by_engine, native, engine));
+    if (finding.verdict == Verdict::kProcessorTookItBack) {
+      ++tally.taken_back;
+    } else {
+      ++seen, ++tally.mismatched, ++tally.reported;
+    }
+    Case small = cases[i];
+    if (finding.verdict == Verdict::kMismatch) {
+      small = shrink(cases[i], native, engine);
+      Outcome n, e;
+      VELLUM_TRY(native.run({&small, 1}, {&n, 1}));
+      engine.run(small, e);
+      finding.differences = compare(small, n, e);
+    }
+    fmt::print("{}: {}", text_of(finding.verdict), report(small, finding.differences));
     if (!options.write_to.empty()) {
       const auto path = fmt::format("{}/{}-{:08x}.case", options.write_to, mnemonic_of(small),
                                     small.data_seed & 0xffffffff);
@@ -74,39 +97,60 @@ Result<> run_batch(NativeRunner& native, EngineRunner& engine, std::span<const C
   return {};
 }
 
-Result<bool> run(const Options& options) {
+// What the host cannot try is said, and left out.
+Result<bool> adapt(const HostLimits& limits, const Options& options, Generator::Options& generated) {
+  if (options.mode != "any") generated.compat_percent = options.mode == "32" ? 100 : 0;
+  if (limits.only_canonical_rsp) {
+    fmt::print("this host does not return from a signal to a non-canonical RSP: no such stack pointers\n");
+    generated.only_canonical_rsp = true;
+  }
+  if (!limits.no_compat || options.mode == "64") return true;
+  fmt::print("this host runs no 32-bit code: no compatibility-mode cases\n");
+  generated.compat_percent = 0;
+  return options.mode != "32";
+}
+
+Result<int> run(const Options& options) {
   VELLUM_TRY_ASSIGN(native, NativeRunner::create());
   VELLUM_TRY_ASSIGN(engine, EngineRunner::create(options.engine));
+  VELLUM_TRY_ASSIGN(limits, native->probe());
+  Generator::Options generated;
+  VELLUM_TRY_ASSIGN(possible, adapt(limits, options, generated));
+  if (!possible) return kSkipped;
   Tally tally;
   if (!options.cases.empty()) {
     std::vector<Case> known;
     for (const auto& entry : std::filesystem::directory_iterator(options.cases)) {
       if (entry.path().extension() != ".case") continue;
       VELLUM_TRY_ASSIGN(c, read_reproducer(entry.path()));
-      known.push_back(c);
+      const bool wanted = options.mode == "any" || c.compat == (options.mode == "32");
+      if (wanted && !(c.compat && limits.no_compat)) known.push_back(c);
     }
     for (const Case& c : known) VELLUM_TRY(run_batch(*native, *engine, {&c, 1}, options, tally));
     fmt::print("{} reproducers run, {} mismatched\n", tally.run, tally.mismatched);
   }
   fmt::print("seed {}\n", options.seed);
   std::fflush(stdout);
-  Generator generator(options.seed);
+  Generator generator(options.seed, generated);
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
+  const double busy_before = native->seconds() + own_seconds();
   std::vector<Case> batch(NativeRunner::kBatch);
   const u64 before = tally.run;
   while (elapsed() < options.seconds) {
     for (Case& c : batch) c = generator.next();
     VELLUM_TRY(run_batch(*native, *engine, batch, options, tally));
   }
-  const double seconds = elapsed();
-  fmt::print("{} cases in {:.1f} s ({:.0f} a second), {} of them faulted on the processor, {} mismatched\n",
-             tally.run, seconds, static_cast<double>(tally.run - before) / std::max(seconds, 0.001),
-             tally.faulted, tally.mismatched);
+  const double busy = native->seconds() + own_seconds() - busy_before;
+  fmt::print(
+      "{} cases in {:.1f} s ({:.0f} a second of processor time), {} of them faulted on the processor, "
+      "{} mismatched, {} taken back by the processor\n",
+      tally.run, elapsed(), static_cast<double>(tally.run - before) / std::max(busy, 0.001), tally.faulted,
+      tally.mismatched, tally.taken_back);
   for (const auto& [name, count] : tally.by_mnemonic) fmt::print("  {:>8} {}\n", count, name);
-  return tally.mismatched == 0;
+  return tally.mismatched == 0 ? 0 : 1;
 }
 
 }  // namespace
@@ -119,15 +163,17 @@ int main(int argc, char** argv) {
       ->envname("VELLUM_SEED");
   app.add_option("--seconds", options.seconds, "how long to run")->capture_default_str();
   app.add_option("--engine", options.engine, "the engine to judge")->capture_default_str();
+  app.add_option("--mode", options.mode,
+                 "64, 32 (compatibility mode; status 77 where the host has none), or any")
+      ->check(CLI::IsMember({"any", "64", "32"}))
+      ->capture_default_str();
   app.add_option("--cases", options.cases, "run the reproducers of this directory first");
   app.add_option("--write", options.write_to,
                  "write a reproducer of each reported mismatch to this directory");
   app.add_option("--reports", options.max_reports, "how many mismatches to print")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  const auto clean = vellum::differential::run(options);
-  if (!clean) {
-    fmt::print(stderr, "vellum-insn-fuzz: {}\n", clean.error().message);
-    return 2;
-  }
-  return *clean ? 0 : 1;
+  const auto status = vellum::differential::run(options);
+  if (status) return *status;
+  fmt::print(stderr, "vellum-insn-fuzz: {}\n", status.error().message);
+  return 2;
 }

@@ -2,6 +2,7 @@
 
 #include "x86/exception.hpp"
 
+#include <asm/prctl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
@@ -13,6 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/ucontext.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -181,8 +183,11 @@ bool enter_jail() {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog program{sizeof filter / sizeof filter[0], const_cast<sock_filter*>(filter)};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
+  // No thread-local data from here on: a base of FS that is not 0 would come back at each context switch
+  // where the host has no FSGSBASE.
+  return raw_syscall(SYS_arch_prctl, ARCH_SET_FS, 0, 0) == 0 &&
+         raw_syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, reinterpret_cast<long>(&program)) == 0;
 }
 
 void* map_fixed(u64 address, u64 size, int protection, int flags, int fd = -1) {
@@ -219,11 +224,10 @@ void ChildAccess::child_main(NativeRunner::Shared* shared) {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   for (const int number : {SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE}) ::sigaction(number, &action, nullptr);
   if (!enter_jail()) ::_exit(102);
-  // From here on no thread-local data: FS and GS become null segments with base 0, as the guest's.
+  // FS and GS become null segments with base 0, as the guest's.
   asm volatile(
       "mov %0, %%ds\n\tmov %0, %%es\n\t"
       "xor %%eax, %%eax\n\tmov %%eax, %%fs\n\tmov %%eax, %%gs\n\t"
-      "wrfsbase %%rax\n\twrgsbase %%rax\n\t"
       "int3"
       :
       : "r"(u32{kSs})
@@ -248,6 +252,31 @@ NativeRunner::~NativeRunner() {
   if (child_ <= 0) return;
   ::kill(child_, SIGKILL);
   ::waitpid(child_, nullptr, 0);
+}
+
+Result<HostLimits> NativeRunner::probe() {
+  Case nop;
+  nop.code[0] = 0x90;
+  nop.length = 1;
+  nop.in.rip = kCode;
+  nop.in.gpr[x86::kRsp] = kReadWrite + 1024;
+  nop.in.fp.fcw() = 0x37f;
+  nop.in.fp.mxcsr() = 0x1f80;
+  Case cases[3]{nop, nop, nop};
+  cases[1].compat = true;
+  cases[2].in.gpr[x86::kRsp] = u64{1} << 62;
+  Outcome outcomes[3];
+  VELLUM_TRY(run(cases, outcomes));
+  if (outcomes[0].vector != kNoFault)
+    return fail(ErrorCode::kHost, "not even a NOP runs in the native child: vector {}", outcomes[0].vector);
+  return HostLimits{outcomes[1].vector != kNoFault, outcomes[2].vector != kNoFault};
+}
+
+double NativeRunner::seconds() const {
+  clockid_t clock{};
+  timespec time{};
+  if (::clock_getcpuclockid(child_, &clock) != 0 || ::clock_gettime(clock, &time) != 0) return 0;
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
 Result<> NativeRunner::run(std::span<const Case> cases, std::span<Outcome> outcomes) {

@@ -14,6 +14,12 @@
 
 namespace vellum::differential {
 
+/// What cannot be tried on a host: a kernel, or a hypervisor below it, may not let user code have it.
+struct HostLimits {
+  bool no_compat = false;           ///< no 32-bit code
+  bool only_canonical_rsp = false;  ///< a signal does not return to a non-canonical stack pointer
+};
+
 class NativeRunner {
  public:
   static constexpr unsigned kBatch = 256;
@@ -23,6 +29,10 @@ class NativeRunner {
 
   /// Runs up to kBatch cases; outcomes in the same order. An error if the child died.
   Result<> run(std::span<const Case> cases, std::span<Outcome> outcomes);
+  /// Finds out by a NOP each.
+  Result<HostLimits> probe();
+  /// Processor time of the child, in seconds.
+  double seconds() const;
 
  private:
   friend struct ChildAccess;
