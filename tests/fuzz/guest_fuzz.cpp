@@ -113,6 +113,7 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
 
   auto interpreted = *fuzz::make_board(around);
   auto translated = *Board::create(by_bt, around.resources);
+  VELLUM_ASSERT(translated->start_like_firmware(), "no firmware for a board on bt");  // as make_board()
   fuzz::Guest guest(interpreted->ram(), mode, user ? 3 : 0, seed);
   guest.fill(code);
   guest_copy(translated->ram().host(GuestPhys(0)), interpreted->ram().host(GuestPhys(0)), fuzz::kMemory);
