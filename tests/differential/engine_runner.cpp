@@ -1,5 +1,7 @@
 #include "engine_runner.hpp"
 
+#include <algorithm>
+
 #include "base/assert.hpp"
 #include "cpu/bt/translator.hpp"
 #include "cpu/interp/interpreter.hpp"
@@ -29,6 +31,8 @@ Result<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string_view engi
   VELLUM_TRY_ASSIGN(model, x86::CpuModel::create("host"));
   auto runner =
       std::unique_ptr<EngineRunner>(new EngineRunner(engine, unit, std::move(ram), std::move(model)));
+  if (engine == "bt-flat" && !runner->has_flat_tables())
+    return fail(ErrorCode::kUnsupported, "this host has no flat tables (the warning says why)");
   runner->build_guest();
   return runner;
 }
@@ -47,6 +51,13 @@ EngineRunner::EngineRunner(std::string_view engine, unsigned unit, std::unique_p
   } else {
     engine_ = std::make_unique<interp::Interpreter>(0, space_, board_, clock_, model_, hazards_);
   }
+}
+
+bool EngineRunner::has_flat_tables() const {
+  std::vector<StatRow> rows;
+  engine_->stats(rows);
+  return std::any_of(rows.begin(), rows.end(),
+                     [](const StatRow& row) { return row.name == "pages entered in flat tables"; });
 }
 
 void EngineRunner::put64(u64 physical, u64 value) {

@@ -16,7 +16,8 @@ namespace vellum::differential {
 
 class EngineRunner {
  public:
-  /// `engine`: "interp", "bt", or "bt-flat" (bt with flat tables). `unit`: bt's longest.
+  /// `engine`: "interp", "bt", or "bt-flat" (bt with flat tables; kUnsupported where the host has none).
+  /// `unit`: bt's longest.
   static Result<std::unique_ptr<EngineRunner>> create(std::string_view engine, unsigned unit = 1);
   void run(const Case& c, Outcome& outcome) { run(c, std::span(c.code).first(c.length), 1, outcome); }
   /// Runs `code` instead of the case's, for so many instructions.
@@ -25,6 +26,7 @@ class EngineRunner {
 
  private:
   EngineRunner(std::string_view engine, unsigned unit, std::unique_ptr<GuestRam> ram, x86::CpuModel model);
+  bool has_flat_tables() const;
   void build_guest();
   void put64(u64 physical, u64 value);
   void load_registers(const Case& c);
