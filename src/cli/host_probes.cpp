@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <linux/membarrier.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -61,17 +60,6 @@ Finding probe_features() {
       "nothing to be done on this processor: guests get a lesser CPU model, and translated code is slower"};
 }
 
-// CPUID tells what the processor has; whether the kernel lets user code use it, only the kernel does.
-Finding probe_gs_base() {
-  constexpr unsigned long kUserMaySetGs = 1 << 1;  // HWCAP2_FSGSBASE
-  if ((::getauxval(AT_HWCAP2) & kUserMaySetGs) != 0)
-    return {"gs base", State::kGood, "user code may set it", ""};
-  return {"gs base", State::kLacking, "the kernel does not let user code set it (FSGSBASE)",
-          "Linux 5.9 or later lets it, unless booted with nofsgsbase or by a hypervisor without; --bt "
-          "memory=flat "
-          "needs it"};
-}
-
 Finding probe_kvm(unsigned patience) {
   const auto result = kvm::run_self_test(kvm::host_api(), kvm::Patience::times(patience));
   if (!result)
@@ -85,6 +73,9 @@ Finding probe_kvm(unsigned patience) {
 }
 
 Finding probe_translator() {
+  if (!x86::HostCpu::detect().features.test(x86::feature_index(x86::Feature::kBmi2)))
+    return {"engine bt", State::kLacking, "the processor has no BMI2",
+            "translated code uses it; --engine interp needs nothing"};
   auto code = Mapping::create(4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS);
   if (!code)
     return {"engine bt", State::kLacking, code.error().message,
@@ -175,13 +166,19 @@ Finding probe_memory_limit() {
 }  // namespace
 
 std::vector<Finding> examine_host(unsigned kvm_patience) {
-  return {probe_processor(),   probe_features(),
-          probe_gs_base(),     Finding{"engine interp", State::kGood, "needs nothing", ""},
-          probe_translator(),  probe_kvm(kvm_patience),
-          probe_memfd(),       probe_huge_pages(),
-          probe_map_count(),   probe_membarrier(),
-          probe_userfaultfd(), probe_io_uring(),
-          probe_tap(),         probe_memory_limit()};
+  return {probe_processor(),
+          probe_features(),
+          Finding{"engine interp", State::kGood, "needs nothing", ""},
+          probe_translator(),
+          probe_kvm(kvm_patience),
+          probe_memfd(),
+          probe_huge_pages(),
+          probe_map_count(),
+          probe_membarrier(),
+          probe_userfaultfd(),
+          probe_io_uring(),
+          probe_tap(),
+          probe_memory_limit()};
 }
 
 }  // namespace vellum::cli

@@ -96,7 +96,7 @@ std::vector<OptionRow> make_table() {
       {"--bt",
        "KEY=VALUE,...",
        kMachine,
-       "translator: unit=N, chain=on|off, threshold=N, cache=MiB, memory=hashed|flat, perfmap=on|off",
+       "translator, as in chain=off: unit, chain, threshold, hot, cache, memory, count, perfmap",
        {},
        [](Options o, Text v) { return bt::parse_options(v, o.machine.bt); }},
       {"--kvm",

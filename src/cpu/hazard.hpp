@@ -25,8 +25,9 @@ class Hazards {
     kInit = 1 << 2,
     kSipi = 1 << 3,
     kSmi = 1 << 4,
-    kStop = 1 << 5,      ///< leave run() with exit::Interrupted: pause, power-off, reset
-    kTlbFlush = 1 << 6,  ///< drop all cached translations (an alias or mapping changed from outside)
+    kStop = 1 << 5,         ///< leave run() with exit::Interrupted: pause, power-off, reset
+    kTlbFlush = 1 << 6,     ///< drop all cached translations (an alias or mapping changed from outside)
+    kCodeChanged = 1 << 7,  ///< code that the engine translated was overwritten
   };
 
   u32 load() const { return word_.load(std::memory_order_relaxed); }

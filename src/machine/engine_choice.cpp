@@ -2,12 +2,32 @@
 
 #include <spdlog/spdlog.h>
 
+#include "x86/host_cpu.hpp"
+
 namespace vellum {
+
+namespace {
+
+bool translator_works() {
+  return x86::HostCpu::detect().features.test(x86::feature_index(x86::Feature::kBmi2));
+}
+
+Result<std::string> without_kvm() {
+  if (translator_works()) return std::string("bt");
+  spdlog::warn("this processor has no BMI2, which translated code uses; the interpreter runs this machine");
+  return std::string("interp");
+}
+
+}  // namespace
 
 Result<std::string> choose_engine(const MachineConfig& config, kvm::KvmApi& api) {
   const bool automatic = config.engine == "auto";
+  if (config.engine == "bt" && !translator_works())
+    return fail(
+        ErrorCode::kUnsupported,
+        "--engine bt: this processor has no BMI2, which translated code uses; choose --engine interp");
   if (config.engine != "kvm" && !automatic) return config.engine;
-  if (config.clock == ClockKind::kVirtual) return std::string("bt");  // check_config() refuses kvm
+  if (config.clock == ClockKind::kVirtual) return without_kvm();  // check_config() refuses kvm
   const auto result = kvm::run_self_test(api, kvm::Patience::times(config.kvm_patience));
   if (result && result->passed) return std::string("kvm");
   if (!automatic) {
@@ -20,7 +40,7 @@ Result<std::string> choose_engine(const MachineConfig& config, kvm::KvmApi& api)
   if (result)
     spdlog::warn("/dev/kvm failed its self-test: {}; the translator (--engine bt) runs this machine",
                  result->reason);
-  return std::string("bt");
+  return without_kvm();
 }
 
 }  // namespace vellum

@@ -176,11 +176,27 @@ u32 GuestRam::track_code(GuestPhys a, u64 size) {
   return page.generation.load(std::memory_order_acquire);
 }
 
+void GuestRam::watch_code(CodeWatcher& watcher) {
+  const std::lock_guard lock(code_mutex_);
+  code_watchers_.push_back(&watcher);
+}
+
+void GuestRam::unwatch_code(CodeWatcher& watcher) {
+  const std::lock_guard lock(code_mutex_);
+  std::erase(code_watchers_, &watcher);
+}
+
+// Under code_mutex_.
+void GuestRam::raise_generation(CodePage& page) {
+  page.generation.fetch_add(1, std::memory_order_release);
+  for (CodeWatcher* watcher : code_watchers_) watcher->code_changed(page);
+}
+
 bool GuestRam::forget_old_code(GuestPhys a) {
   CodePage& page = code_page(a);
   const std::lock_guard lock(code_mutex_);
   if (page.chunks.load(std::memory_order_relaxed) == 0 || now_ms() - page.tracked_ms < kOldMs) return false;
-  page.generation.fetch_add(1, std::memory_order_release);
+  raise_generation(page);
   page.chunks.store(0, std::memory_order_seq_cst);
   if (views_ != nullptr) views_->release(page_number(page) << kPageShift);
   return true;
@@ -194,7 +210,7 @@ bool GuestRam::note_store(GuestPhys a, u64 size) {
     const u64 touched = code_chunks(a.page_offset(), here);
     if ((page.chunks.load(std::memory_order_relaxed) & touched) != 0) {
       const std::lock_guard lock(code_mutex_);
-      page.generation.fetch_add(1, std::memory_order_release);
+      raise_generation(page);
       // No code of this page is valid now, so it need not be watched, nor protected, until some is decoded
       // again.
       if (views_ != nullptr && page.chunks.exchange(0, std::memory_order_seq_cst) != 0)

@@ -41,6 +41,15 @@ struct CodePage {
   u32 tracked_ms = 0;
 };
 
+/// Who keeps code beyond the check of its generation.
+class CodeWatcher {
+ public:
+  virtual ~CodeWatcher() = default;
+  /// The page's generation was raised by a store. On whatever thread stored, under GuestRam's lock: to be
+  /// noted only.
+  virtual void code_changed(const CodePage& page) = 0;
+};
+
 class GuestRam {
  public:
   static constexpr u64 kLowRamLimit = u64{3} << 30;
@@ -113,6 +122,10 @@ class GuestRam {
   /// device or by a vCPU's slow path. Returns whether it hit tracked code.
   bool note_store(GuestPhys a, u64 size);
 
+  /// From now on until forgotten, `watcher` is told of each store that hit tracked code. Any thread.
+  void watch_code(CodeWatcher& watcher);
+  void unwatch_code(CodeWatcher& watcher);
+
   /// A store met a page that is protected for its code, at other bytes. If no code was decoded there lately,
   /// the page may serve another purpose now: its code is forgotten, as after a store to it. Whether that was
   /// done.
@@ -134,6 +147,7 @@ class GuestRam {
     if (a.value - kFirstName < block_room_) return size_ + (a.value - kFirstName);
     return pmap_.find(a, direction);
   }
+  void raise_generation(CodePage& page);
   u64 page_number(const CodePage& page) const { return static_cast<u64>(&page - code_pages_.get()); }
   u8* at(u64 offset) const { return offset == Pmap::kBus ? nullptr : base_ + offset; }
   struct Block {
@@ -152,6 +166,7 @@ class GuestRam {
   std::mutex code_mutex_;  ///< changes of code_pages_ but for generations that invalidate() raises, views_,
                            ///< pmap_, blocks_
   std::unique_ptr<CodePage[]> code_pages_;
+  std::vector<CodeWatcher*> code_watchers_;  ///< code_mutex_
   std::unique_ptr<RamViews> views_;
   bool views_refused_ = false;
   Pmap pmap_;

@@ -36,13 +36,15 @@ struct Site {
   u32 rest = 0;                  ///< instructions of the unit after this one
   u16 mnemonic = 0;
   // Through a flat table: what the fault of the host there means.
-  const u8* resume = nullptr;  ///< behind the instruction, all flags in the host's
-  const interp::Unit* unit = nullptr;
-  u64 disp = 0;           ///< the operand's address is this + host register `base`
-  i8 base = -1;           ///< -1: none
-  u16 fresh = 0;          ///< flags, packed, that only the host's hold
-  u8 position = 0;        ///< of the instruction in its unit
-  mutable u8 futile = 0;  ///< faults that no fill of the table would have spared
+  const u8* resume = nullptr;   ///< behind the instruction, all flags in the host's
+  void* translation = nullptr;  ///< Translator's
+  u64 disp = 0;                 ///< the operand's address is this + host register `base`
+  i8 base = -1;                 ///< -1: none
+  u16 fresh = 0;                ///< flags, packed, that only the host's hold
+  u8 position = 0;              ///< of the instruction in its unit
+  mutable u8 futile = 0;        ///< faults that no fill of the table would have spared
+  mutable u8 useful = 0;        ///< others, since:
+  mutable u64 since_ns = 0;
 
   u8 size = 0;                              ///< of the memory operand
   u8 seg = static_cast<u8>(x86::Seg::kDs);  ///< of the memory operand
@@ -53,11 +55,37 @@ struct Site {
   u64 fip = 0;
 };
 
-/// Where indirect jumps, and direct ones to other pages, find translations by guest-virtual address.
-struct JumpEntry {
-  u64 tag = ~u64{0};  ///< address ^ Context::code_context of the address's half
-  const u8* entry = nullptr;
+/// Where indirect jumps, and direct ones to other pages, find translations by guest-virtual address: a table
+/// for each (mapping of one half of the address space, privilege). Addresses are compared whole, so one that
+/// is not canonical is never found.
+struct JumpTable {
+  static constexpr u64 kSize = 4096;
+  static constexpr u64 kMask = kSize - 1;
+
+  std::array<u64, kSize> negated;        ///< minus the address
+  std::array<const u8*, kSize> entries;  ///< its code
+  u32 serial = 0;                        ///< ContextNumbers::serial() of what it is for; 0: nothing
+  u64 used = 0;                          ///< when it was last selected
+
+  JumpTable() { clear(); }
+  /// Translated code computes the same.
+  static u64 index(u64 address) { return ((address >> 7 | address << 57) + address) & kMask; }
+  const u8* find(u64 address) const {
+    const u64 n = index(address);
+    return negated[n] + address == 0 ? entries[n] : nullptr;
+  }
+  void insert(u64 address, const u8* entry) {
+    negated[index(address)] = -address;
+    entries[index(address)] = entry;
+  }
+  /// An empty slot holds an address that is looked for in another one.
+  void clear() {
+    negated.fill(0);
+    negated[index(0)] = ~u64{0};
+    entries.fill(nullptr);
+  }
 };
+static_assert(offsetof(JumpTable, negated) == 0);
 
 /// Why translated code returned.
 enum class Leave : u64 {
@@ -74,8 +102,10 @@ struct alignas(64) Context {
   u64 target = 0;         ///< of an indirect call, or the value to push, across the push
   u64 host_tsc_lead = 0;  ///< Clock::host_tsc_lead()
   u64 scratch = 0;
-  std::array<u64, 2> code_context{};  ///< of the lower and the upper half of the address space
-  std::array<u32, 2> code_serial{};   ///< ContextNumbers::serial() of each
+  u64 entry = 0;                            ///< host code of an indirect call's target, across the push
+  const void* hazards = nullptr;            ///< the word that is not 0 while something pends
+  std::array<const void*, 2> jump_table{};  ///< of the lower and the upper half of the address space
+  std::array<u32, 2> code_serial{};         ///< ContextNumbers::serial() of each
   interp::Flow flow = interp::Flow::kNext;
   // Vector and x87 state (vector_state.hpp).
   u32 vectors = 0;       ///< VectorBits: what the host's registers hold
@@ -94,17 +124,10 @@ struct alignas(64) Context {
   const u8* leave_closed = nullptr;
   const u8* load_vectors = nullptr;
   u64 page_mask = FlatTables::kIndexMask;
+  const u64* flat_slots = nullptr;  ///< of the flat table that counts
+  u64 jump_mask = JumpTable::kMask;
 
-  static constexpr unsigned kJumpBits = 13;
-  std::array<JumpEntry, 1 << kJumpBits> jumps;
   FrontTlb tlb;
 };
-
-/// The index in Context::jumps; translated code computes the same.
-inline u64 jump_index(u64 tag) {
-  u64 hash = 0;
-  asm("crc32q %[tag], %[hash]" : [hash] "+r"(hash) : [tag] "r"(tag));
-  return hash & ((1 << Context::kJumpBits) - 1);
-}
 
 }  // namespace vellum::bt

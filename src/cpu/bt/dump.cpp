@@ -18,7 +18,8 @@ constexpr Field kContextFields[] = {
     VELLUM_FIELD(Context, left),          VELLUM_FIELD(Context, flags),
     VELLUM_FIELD(Context, link),          VELLUM_FIELD(Context, target),
     VELLUM_FIELD(Context, host_tsc_lead), VELLUM_FIELD(Context, scratch),
-    VELLUM_FIELD(Context, code_context),  VELLUM_FIELD(Context, code_serial),
+    VELLUM_FIELD(Context, entry),         VELLUM_FIELD(Context, hazards),
+    VELLUM_FIELD(Context, jump_table),    VELLUM_FIELD(Context, code_serial),
     VELLUM_FIELD(Context, vectors),       VELLUM_FIELD(Context, reload),
     VELLUM_FIELD(Context, data_address),  VELLUM_FIELD(Context, host_mxcsr),
     VELLUM_FIELD(Context, host_fcw),      VELLUM_FIELD(Context, fx_image),
@@ -26,7 +27,8 @@ constexpr Field kContextFields[] = {
     VELLUM_FIELD(Context, call_out),      VELLUM_FIELD(Context, slow_access),
     VELLUM_FIELD(Context, code_store),    VELLUM_FIELD(Context, leave_closed),
     VELLUM_FIELD(Context, load_vectors),  VELLUM_FIELD(Context, page_mask),
-    VELLUM_FIELD(Context, jumps),         VELLUM_FIELD(Context, tlb),
+    VELLUM_FIELD(Context, jump_mask),     VELLUM_FIELD(Context, flat_slots),
+    VELLUM_FIELD(Context, tlb),
 };
 constexpr Field kStateFields[] = {
     VELLUM_FIELD(VcpuState, gpr),  VELLUM_FIELD(VcpuState, rip),      VELLUM_FIELD(VcpuState, rflags),

@@ -7,35 +7,46 @@ namespace {
 
 const a::Gp kGuestRsp = a::gpq(static_cast<u32>(kHostOf[x86::kRsp]));
 
-constexpr i64 jump_at(std::size_t offset_in_entry) {
-  return static_cast<i64>(offsetof(Context, jumps) + offset_in_entry);
-}
-
 }  // namespace
 
-// Leaves with RIP = rip.
+// Leaves with RIP = rip. The flags are packed.
 void Emitter::leave_at(u64 rip) {
   load_constant(kT0, rip);
   as_.mov(d_.rip(), kT0);
   as_.jmp(field(offsetof(Context, leave_jump), 8));
 }
 
-// RAX: a guest-virtual address. Goes to its translation, if one is known, with all registers but scratch
-// untouched.
-void Emitter::look_up_jump(const asmjit::Label& miss, i32 stack_bytes) {
+// RAX: a guest-virtual address. R14 := its slot in the jump table, or to `miss`. All else but R15 is as
+// before, flags too. Something that pends counts as a miss where no unit looks for it.
+void Emitter::find_jump(const asmjit::Label& miss) {
+  const asmjit::Label known = as_.newLabel(), strange = as_.newLabel(), found = as_.newLabel();
   // A target in the other half is not found here: privilege changes on the way there, or it faults.
   const u64 half = source_.linear >> 63;
-  as_.mov(kT2, kT0);
-  as_.xor_(kT2, field(offsetof(Context, code_context) + 8 * half, 8));
-  as_.xor_(kT1.r32(), kT1.r32());
-  as_.crc32(kT1, kT2);
-  as_.and_(kT1.r32(), (1u << Context::kJumpBits) - 1);
-  as_.shl(kT1.r32(), 4);
-  static_assert(sizeof(JumpEntry) == 16);
-  as_.cmp(kT2, gs_at(kT1, jump_at(offsetof(JumpEntry, tag)), 8));
-  as_.jne(miss);
-  if (stack_bytes != 0) as_.lea(kGuestRsp, a::ptr(kGuestRsp, stack_bytes));
-  as_.jmp(gs_at(kT1, jump_at(offsetof(JumpEntry, entry)), 8));
+  as_.rorx(kT1, kT0, 7);
+  as_.lea(kT1, a::ptr(kT1, kT0));
+  as_.pext(kT1, kT1, field(offsetof(Context, jump_mask), 8));
+  as_.mov(kT2, a::rcx);
+  as_.mov(a::rcx, field(offsetof(Context, jump_table) + 8 * half, 8));
+  as_.lea(kT1, a::ptr(a::rcx, kT1, 3));
+  as_.mov(a::rcx, a::ptr(kT1));
+  as_.lea(a::rcx, a::ptr(a::rcx, kT0));
+  as_.jecxz(a::rcx, known);
+  as_.bind(strange);
+  as_.mov(a::rcx, kT2);
+  as_.jmp(miss);
+  as_.bind(known);
+  if (!source_.counted) {
+    as_.mov(a::rcx, field(offsetof(Context, hazards), 8));
+    as_.mov(a::ecx, a::dword_ptr(a::rcx));
+    as_.jecxz(a::rcx, found);
+    as_.short_().jmp(strange);
+    as_.bind(found);
+  }
+  as_.mov(a::rcx, kT2);
+}
+
+void Emitter::go_to_found() {
+  as_.jmp(a::ptr(kT1, static_cast<i32>(offsetof(JumpTable, entries)), 8));
 }
 
 void Emitter::leave_to_link(u64 target, u32 number) {
@@ -45,47 +56,73 @@ void Emitter::leave_to_link(u64 target, u32 number) {
   as_.jmp(field(offsetof(Context, leave_link), 8));
 }
 
-// A direct transfer to `target`; flags are packed. Within the page it is linked: whoever runs here was let in
-// under a mapping of this page that is still in force. To another page it is linked for one mapping and
-// privilege, and looked up under others.
+// What a linked jump looks at first, in RCX with all flags as they are: whether something pends, if it may
+// close a loop; whether the mapping and privilege are those that it was linked for, if it leads to another
+// page.
+void Emitter::guard_jump(std::optional<u64> other_page, bool backward, LinkSpot& spot,
+                         const asmjit::Label& out, const asmjit::Label& pending) {
+  if (!other_page && !backward) return;
+  constexpr i32 kNoSerial = 0x7fffffff;
+  const asmjit::Label good = as_.newLabel();
+  as_.mov(kT1, a::rcx);
+  if (backward) {
+    as_.mov(a::rcx, field(offsetof(Context, hazards), 8));
+    as_.mov(a::ecx, a::dword_ptr(a::rcx));
+    const asmjit::Label quiet = other_page ? as_.newLabel() : good;
+    as_.jecxz(a::rcx, quiet);
+    as_.mov(a::rcx, kT1);
+    as_.jmp(pending);
+    if (other_page) as_.bind(quiet);
+  }
+  if (other_page) {
+    as_.mov(a::ecx, field(offsetof(Context, code_serial) + 4 * (*other_page >> 63), 4));
+    as_.lea(a::ecx, a::ptr(a::rcx, kNoSerial));
+    spot.guard = as_.offset() - 4;
+    as_.jecxz(a::rcx, good);
+    as_.mov(a::rcx, kT1);
+    as_.jmp(out);
+  }
+  as_.bind(good);
+  as_.mov(a::rcx, kT1);
+}
+
+// A direct transfer to `target`. Within the page it is linked: whoever runs here was let in under a mapping
+// of this page that is still in force. To another page it is linked for one mapping and privilege, and looked
+// up under others.
 //
-// A chain of jumps forward within a page ends, so that only jumps back look for hazards; and what would make
-// the page's units stale is either this vCPU's own store, which leaves translated code, or another
-// processor's, which this one need not see before it serializes (SDM vol. 3A §8.1.3).
+// A chain of jumps to higher addresses ends, so that only those to the unit's start or before look for
+// hazards. Units that count look for themselves. What makes code stale is this vCPU's own store, which leaves
+// translated code, or another processor's, which is a hazard.
 void Emitter::jump_to(u64 target) {
-  const asmjit::Label out = as_.newLabel();
+  need_flags(x86::rflags::kArithmetic);
+  const asmjit::Label out = as_.newLabel(), pending = as_.newLabel();
   const u32 number = source_.first_link + static_cast<u32>(links_.size());
   LinkSpot spot{.target = target};
-  if (target >> kPageShift == source_.linear >> kPageShift) {
-    spot.forward = target > source_.linear;
-    as_.long_().jmp(out);
-    spot.offset = as_.offset() - 4;
-    links_.push_back(spot);
-    cold_.push_back([this, out, target, number] {
-      as_.bind(out);
-      leave_to_link(target, number);
-    });
-    return;
-  }
-  constexpr i32 kNoSerial = 0x7fffffff;
-  as_.cmp(field(offsetof(Context, code_serial) + 4 * (target >> 63), 4), kNoSerial);
-  spot.guard = as_.offset() - 4;
-  as_.jne(out);
+  const bool far = target >> kPageShift != source_.linear >> kPageShift;
+  const bool backward = !source_.counted && target <= source_.linear;
+  guard_jump(far ? std::optional(target) : std::nullopt, backward, spot, out, pending);
   as_.long_().jmp(out);
   spot.offset = as_.offset() - 4;
   links_.push_back(spot);
-  cold_.push_back([this, out, target, number] {
-    const asmjit::Label miss = as_.newLabel();
+  cold_.push_back([this, out, pending, target, number, far, backward] {
     as_.bind(out);
-    load_constant(kT0, target);
-    look_up_jump(miss);
-    as_.bind(miss);
+    if (far) {
+      const asmjit::Label miss = as_.newLabel();
+      load_constant(kT0, target);
+      find_jump(miss);
+      go_to_found();
+      as_.bind(miss);
+    }
+    pack_host_flags();
     leave_to_link(target, number);
+    if (!backward) return;
+    as_.bind(pending);
+    pack_host_flags();
+    leave_at(target);
   });
 }
 
 void Emitter::jump() {
-  save_flags();
   jump_to(next_rip_ + insn_->operands[0].imm.value.u);
 }
 
@@ -94,26 +131,9 @@ void Emitter::jump_if() {
                                        a::Inst::kIdJz, a::Inst::kIdJnz, a::Inst::kIdJbe, a::Inst::kIdJnbe,
                                        a::Inst::kIdJs, a::Inst::kIdJns, a::Inst::kIdJp,  a::Inst::kIdJnp,
                                        a::Inst::kIdJl, a::Inst::kIdJnl, a::Inst::kIdJle, a::Inst::kIdJnle};
-  constexpr asmjit::InstId kSets[] = {
-      a::Inst::kIdSeto, a::Inst::kIdSetno, a::Inst::kIdSetb,  a::Inst::kIdSetnb,
-      a::Inst::kIdSetz, a::Inst::kIdSetnz, a::Inst::kIdSetbe, a::Inst::kIdSetnbe,
-      a::Inst::kIdSets, a::Inst::kIdSetns, a::Inst::kIdSetp,  a::Inst::kIdSetnp,
-      a::Inst::kIdSetl, a::Inst::kIdSetnl, a::Inst::kIdSetle, a::Inst::kIdSetnle};
-  const unsigned cc = insn_->info.opcode & 15;
   const asmjit::Label taken = as_.newLabel();
-  using x86::rflags::kArithmetic;
-  const bool whole = host_ == kArithmetic || packed_ == kArithmetic;
-  if ((form_->reads & ~host_) == 0 && !whole) {
-    // Saving a part of the flags costs the host's: the condition is kept aside.
-    as_.emit(kSets[cc], kT1.r8());
-    save_flags();
-    as_.test(kT1.r8(), kT1.r8());
-    as_.jnz(taken);
-  } else {
-    save_flags();
-    need_flags(form_->reads);
-    as_.emit(kJumps[cc], taken);
-  }
+  need_flags(x86::rflags::kArithmetic);
+  as_.emit(kJumps[insn_->info.opcode & 15], taken);
   jump_to(next_rip_);
   as_.bind(taken);
   jump_to(next_rip_ + insn_->operands[0].imm.value.u);
@@ -129,7 +149,7 @@ void Emitter::push_return_address() {
   }
   as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
   stored();
-  end_access();  // never reached from the slow path's handler: it leaves with Flow::kJump
+  end_access_of_jump();
 }
 
 void Emitter::call() {
@@ -141,24 +161,47 @@ void Emitter::call() {
 
 // What is not found is left to the handler, which also faults on a target that is not canonical: nothing has
 // been changed by then.
-void Emitter::miss_calls_out(const asmjit::Label& miss) {
+void Emitter::miss_calls_out(const asmjit::Label& miss, bool flags_in_host) {
   const Site& site = make_site(0, false);
-  cold_.push_back([this, miss, &site] {
+  cold_.push_back([this, miss, &site, flags_in_host] {
     as_.bind(miss);
+    if (flags_in_host) pack_host_flags();
     site_to_scratch(site);
     as_.call(field(offsetof(Context, call_out), 8));
     as_.ud2();
   });
 }
 
+// RAX holds the target: all flags into the host's.
+void Emitter::target_needs_flags() {
+  if (host_ == x86::rflags::kArithmetic) return;
+  const a::Mem target = field(offsetof(Context, target), 8);
+  as_.mov(target, kT0);
+  need_flags(x86::rflags::kArithmetic);
+  as_.mov(kT0, target);
+}
+
 void Emitter::ret() {
   const asmjit::Label miss = as_.newLabel();
-  const bool adjusts = insn_->info.operand_count_visible > 0;
+  const i32 bytes =
+      8 + (insn_->info.operand_count_visible > 0 ? static_cast<u16>(insn_->operands[0].imm.value.u) : 0);
   as_.mov(kT0, stack_operand(kGuestRsp, 0, false));
-  look_up_jump(miss, 8 + (adjusts ? static_cast<u16>(insn_->operands[0].imm.value.u) : 0));
-  end_access();
-  as_.ud2();
-  miss_calls_out(miss);
+  end_access_of_jump();
+  target_needs_flags();
+  find_jump(miss);
+  as_.lea(kGuestRsp, a::ptr(kGuestRsp, bytes));
+  go_to_found();
+  miss_calls_out(miss, true);
+}
+
+// An access of an instruction whose handler leaves: nobody goes on behind it.
+void Emitter::end_access_of_jump() {
+  if (flat_open_) return close_flat();
+  open_ = false;
+  cold_.push_back([this, skip = slow_.back().skip] {
+    as_.bind(skip);
+    as_.ud2();
+  });
 }
 
 // RAX := the target. Its slow path's handler leaves.
@@ -166,7 +209,7 @@ void Emitter::target_to_scratch() {
   const ZydisDecodedOperand& o = insn_->operands[0];
   if (form_->memory >= 0) {
     as_.mov(kT0, memory_operand(o, 8, false));
-    end_access();
+    end_access_of_jump();
     return;
   }
   scratch_ = {kT0};
@@ -178,30 +221,27 @@ void Emitter::target_to_scratch() {
 void Emitter::jump_indirect() {
   const asmjit::Label miss = as_.newLabel();
   target_to_scratch();
-  look_up_jump(miss);
-  miss_calls_out(miss);
+  target_needs_flags();
+  find_jump(miss);
+  go_to_found();
+  miss_calls_out(miss, true);
 }
 
+// The target is found before anything is pushed: one that is not canonical faults before.
 void Emitter::call_indirect() {
-  const asmjit::Label strange = as_.newLabel(), miss = as_.newLabel();
+  const asmjit::Label miss = as_.newLabel();
   target_to_scratch();
-  as_.mov(kT1, kT0);
-  as_.shl(kT1, 16);
-  as_.sar(kT1, 16);
-  as_.cmp(kT1, kT0);
-  as_.jne(strange);
-  miss_calls_out(strange);
-  const a::Mem target = field(offsetof(Context, target), 8);
-  as_.mov(target, kT0);
+  target_needs_flags();
+  as_.mov(field(offsetof(Context, target), 8), kT0);
+  find_jump(miss);
+  as_.mov(kT0, a::ptr(kT1, static_cast<i32>(offsetof(JumpTable, entries)), 8));
+  as_.mov(field(offsetof(Context, entry), 8), kT0);
+  miss_calls_out(miss, true);
+  if (!flat_here()) save_flags();
   push_return_address();
   if (!flat_here()) slow_.back().site->after_is_target = true;
-  as_.mov(kT0, target);
-  look_up_jump(miss);
-  cold_.push_back([this, miss] {
-    as_.bind(miss);
-    as_.mov(d_.rip(), kT0);
-    as_.jmp(field(offsetof(Context, leave_jump), 8));
-  });
+  need_flags(x86::rflags::kArithmetic);
+  as_.jmp(field(offsetof(Context, entry), 8));
 }
 
 }  // namespace vellum::bt

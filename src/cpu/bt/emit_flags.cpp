@@ -12,6 +12,18 @@ a::Mem flags_at() {
 }
 }  // namespace
 
+// Context::flags := the host's, and back. Take RAX.
+void Emitter::pack_host_flags() {
+  as_.lahf();
+  as_.seto(a::al);
+  as_.mov(flags_at(), a::ax);
+}
+void Emitter::unpack_host_flags() {
+  as_.movzx(a::eax, flags_at());
+  as_.add(a::al, 0x7f);  // overflows exactly if the packed OF is 1
+  as_.sahf();
+}
+
 // Brings Context::flags up to date. Takes RAX. `address_live`: R14 and R15 are in use.
 void Emitter::save_flags(bool address_live) {
   if (packed_ == kArithmetic) return;
@@ -41,9 +53,7 @@ void Emitter::need_flags(u64 mask) {
     host_ = kCf;
     return;
   }
-  as_.movzx(a::eax, flags_at());
-  as_.add(a::al, 0x7f);  // overflows exactly if the packed OF is 1
-  as_.sahf();
+  unpack_host_flags();
   host_ = kArithmetic;
 }
 

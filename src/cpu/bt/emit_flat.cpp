@@ -6,7 +6,8 @@
 //   pext r14, r14, mask
 //   pext r15, r15, mask
 //   lea  r14, [r14 + r15]
-//   mov  r14, gs:[slots + 8 * r14]            may fault: no such part of the table
+//   mov  r15, gs:[flat_slots]
+//   mov  r14, [r15 + 8 * r14]                 may fault: no such part of the table
 //   op   [base + r14 + disp]                  may fault: absent, read-only, crossing, not canonical
 #include "cpu/bt/emitter.hpp"
 
@@ -42,7 +43,7 @@ bool uses_stack(Scheme scheme) {
 // Whether the instruction's memory operand goes through the table. Under AC few accesses are made, to pages
 // of an address space that may have just come: they are looked up.
 bool Emitter::flat_here() const {
-  return source_.flat_slots && !flat_ac_ && (source_.unit.no_flat >> n_ & 1) == 0 &&
+  return source_.hot && !flat_ac_ && (source_.no_flat >> n_ & 1) == 0 &&
          (form_->memory >= 0 || uses_stack(form_->scheme));
 }
 
@@ -76,12 +77,11 @@ a::Mem Emitter::flat_access(const a::Gp& base, i64 disp, const a::Gp& spare, uns
     as_.pext(kT1, kT1, mask);
   }
   as_.lea(kT1, a::ptr(kT1, size > 1 ? spare : kT1));
+  as_.mov(spare, field(offsetof(Context, flat_slots), 8));
   Site& site = open_flat(size, write);
   site.base = static_cast<i8>(base.id());
   site.disp = static_cast<u64>(disp);
-  a::Mem slot = a::ptr(static_cast<u64>(*source_.flat_slots), kT1, 3, 8);
-  slot.setSegment(a::gs);
-  as_.mov(kT1, slot);
+  as_.mov(kT1, a::ptr(spare, kT1, 3));
   return a::ptr(base, kT1, 0, d, size);
 }
 
@@ -89,10 +89,12 @@ a::Mem Emitter::flat_constant(u64 address, unsigned size, bool write) {
   const u64 first = bits(address, 46, 12), last = bits(address + size - 1, 46, 12);
   load_constant(kT1, (first + last) * 8);
   const bool short_form = fits_32(static_cast<i64>(address));
+  as_.mov(kT2, field(offsetof(Context, flat_slots), 8));
+  as_.lea(kT1, a::ptr(kT1, kT2));
   if (!short_form) load_constant(kT2, address);
   Site& site = open_flat(size, write);
   site.disp = address;
-  as_.mov(kT1, gs_at(kT1, *source_.flat_slots, 8));
+  as_.mov(kT1, a::ptr(kT1));
   if (short_form) return a::ptr(kT1, static_cast<i32>(address), size);
   return a::ptr(kT2, kT1, 0, 0, size);
 }

@@ -1,4 +1,6 @@
 // Vector and x87 instructions: the guest's own, on the host's registers (vector_state.hpp).
+#include <bit>
+
 #include "cpu/bt/emitter.hpp"
 #include "cpu/bt/reencode.hpp"
 #include "cpu/bt/vector_state.hpp"
@@ -41,21 +43,44 @@ u32 Emitter::vectors_needed(unsigned first) const {
 }
 
 // From here to the next callout: what its instructions need is there, or translated code is left. At the
-// unit's start or behind a callout, so that no flags are in the host's.
+// unit's start or behind a callout: all flags are in the host's, and stay there, or packed.
 void Emitter::check_vectors() {
   const u32 needed = vectors_needed(n_);
   if (needed == 0) return;
   const asmjit::Label load = as_.newLabel(), loaded = as_.newLabel();
-  for (u32 bit = kSseOpen; bit <= kX87Open; bit <<= 1) {
-    if ((needed & bit) == 0) continue;
-    as_.test(field(offsetof(Context, vectors), 1), bit);
-    as_.jz(load);
+  const bool in_host = packed_ != x86::rflags::kArithmetic;
+  if (in_host) {
+    // PEXT packs the needed bits; all of them are set if the sum is 0.
+    const asmjit::Label open = as_.newLabel();
+    as_.mov(kT1, a::rcx);
+    as_.mov(kT0.r32(), needed);
+    as_.mov(a::ecx, field(offsetof(Context, vectors), 4));
+    as_.pext(a::ecx, a::ecx, kT0.r32());
+    as_.lea(a::ecx, a::ptr(a::rcx, -((1 << std::popcount(needed)) - 1)));
+    as_.jecxz(a::rcx, open);
+    as_.mov(a::rcx, kT1);
+    as_.jmp(load);
+    as_.bind(open);
+    as_.mov(a::rcx, kT1);
+  } else {
+    for (u32 bit = kSseOpen; bit <= kX87Open; bit <<= 1) {
+      if ((needed & bit) == 0) continue;
+      as_.test(field(offsetof(Context, vectors), 1), bit);
+      as_.jz(load);
+    }
   }
   as_.bind(loaded);
-  cold_.push_back([this, load, loaded, rip = next_rip_, first = n_, fip = fip_] {
+  cold_.push_back([this, load, loaded, rip = next_rip_, first = n_, fip = fip_, in_host] {
     as_.bind(load);
     fip_ = fip;
-    load_vectors_again(loaded, rip, first);
+    if (in_host) pack_host_flags();
+    const asmjit::Label again = as_.newLabel();
+    load_vectors_again(in_host ? again : loaded, rip, first);
+    if (in_host) {
+      as_.bind(again);
+      unpack_host_flags();
+      as_.jmp(loaded);
+    }
     fip_.reset();
   });
 }
@@ -75,7 +100,7 @@ void Emitter::load_vectors_again(const asmjit::Label& resume, u64 rip, unsigned 
 // Leaves before instruction `first`, at `rip`, for its handler and those behind it to run.
 void Emitter::leave_closed_at(u64 rip, unsigned first) {
   store_fip();
-  as_.add(field(offsetof(Context, left), 8), source_.unit.count - first);
+  if (source_.counted) as_.add(field(offsetof(Context, left), 8), source_.unit.count - first);
   load_constant(kT0, rip);
   as_.mov(d_.rip(), kT0);
   as_.jmp(field(offsetof(Context, leave_closed), 8));

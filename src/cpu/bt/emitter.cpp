@@ -17,10 +17,19 @@ bool keeps_flags(Scheme scheme) {
     case Scheme::kPop:
     case Scheme::kLeave:
     case Scheme::kVector:
+    case Scheme::kCall:
+    case Scheme::kReturn:
+    case Scheme::kJumpIndirect:
+    case Scheme::kCallIndirect:
       return true;
     default:
       return false;
   }
+}
+
+// Their targets are looked up without a change of flags.
+bool jumps_indirectly(Scheme scheme) {
+  return scheme == Scheme::kJumpIndirect || scheme == Scheme::kCallIndirect;
 }
 
 }  // namespace
@@ -38,9 +47,8 @@ bool Emitter::emit() {
   find_live_flags();
   entered_ = as_.newLabel();
   at_start_ = as_.newLabel();
+  refuse_ = as_.newLabel();
   prologue();
-  host_ = 0;
-  packed_ = kArithmetic;
   next_rip_ = source_.linear;
   for (n_ = 0; n_ < source_.unit.count; ++n_) {
     insn_ = &source_.decoded[n_];
@@ -63,7 +71,6 @@ bool Emitter::emit() {
     case Scheme::kCallIndirect:
       break;
     default:
-      save_flags();
       store_fip();
       jump_to(next_rip_);
       break;
@@ -86,6 +93,24 @@ void Emitter::find_live_flags() {
 
 void Emitter::prologue() {
   const interp::Unit& unit = source_.unit;
+  host_ = kArithmetic;
+  packed_ = 0;
+  cold_.push_back([this] {
+    as_.bind(at_start_);
+    unpack_host_flags();
+    as_.bind(refuse_);
+    pack_host_flags();
+    leave_at(source_.linear);
+  });
+  if (!source_.counted) {
+    as_.bind(entered_);
+    if (source_.runs_left == nullptr) return;
+    save_flags();
+    count_run();
+    return;
+  }
+  save_flags();
+  host_ = 0;
   as_.mov(kT0, asmjit::imm(reinterpret_cast<u64>(source_.hazards)));
   as_.cmp(a::dword_ptr(kT0), 0);
   as_.jne(at_start_);
@@ -104,15 +129,30 @@ void Emitter::prologue() {
   cold_.push_back([this, spent, left, count = unit.count] {
     as_.bind(spent);
     as_.add(left, count);
-    as_.bind(at_start_);
-    leave_at(source_.linear);
+    as_.jmp(at_start_);
+  });
+  if (source_.runs_left != nullptr) count_run();
+}
+
+void Emitter::count_run() {
+  const asmjit::Label hot = as_.newLabel();
+  as_.mov(kT0, asmjit::imm(reinterpret_cast<u64>(source_.runs_left)));
+  as_.sub(a::dword_ptr(kT0), 1);
+  as_.js(hot);
+  host_ = 0;
+  cold_.push_back([this, hot] {
+    as_.bind(hot);
+    if (source_.counted) as_.add(field(offsetof(Context, left), 8), source_.unit.count);
+    as_.jmp(at_start_);
   });
 }
 
 void Emitter::instruction() {
   // What may be seen from outside must find the flags where C++ looks for them. A fault of the host leaves
   // them as they are.
-  if (form_->observable && !(flat_here() && keeps_flags(form_->scheme))) save_flags();
+  if (form_->observable && !(flat_here() && keeps_flags(form_->scheme)) &&
+      !(jumps_indirectly(form_->scheme) && form_->memory < 0))
+    save_flags();
   if (n_ + 1 == source_.unit.count && form_->vectors == 0) store_fip();  // it may be a jump
   unsaved_ = host_ & ~packed_;
   switch (form_->scheme) {
@@ -200,14 +240,14 @@ Site& Emitter::make_site(unsigned size, bool write) {
   Site& site = sites_.emplace_back();
   site.insn = source_.unit.insns[n_];
   site.next_rip = site.after_rip = next_rip_;
-  site.rest = source_.unit.count - n_ - 1u;
+  site.rest = source_.counted ? source_.unit.count - n_ - 1u : 0;
   site.mnemonic = static_cast<u16>(insn_->info.mnemonic);
   site.size = static_cast<u8>(size);
   site.write = write;
   site.sets_fip = form_->sets_fip;
   site.fip_behind = fip_.has_value();
   site.fip = fip_.value_or(0);
-  site.unit = &source_.unit;
+  site.translation = source_.translation;
   site.position = static_cast<u8>(n_);
   return site;
 }
@@ -232,11 +272,7 @@ void Emitter::cold_code() {
     as_.call(field(offsetof(Context, slow_access), 8));
     as_.test(kT1, kT1);
     as_.jnz(slow.resume);
-    if (slow.restore_flags) {
-      as_.movzx(a::eax, field(offsetof(Context, flags), 2));
-      as_.add(a::al, 0x7f);
-      as_.sahf();
-    }
+    if (slow.restore_flags) unpack_host_flags();
     as_.jmp(slow.skip);
   }
   for (const CodeStore& store : code_stores_) {

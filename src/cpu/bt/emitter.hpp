@@ -1,14 +1,16 @@
 // Translates one unit: the host code, and the sites where it calls out.
 //
-//   linked:   hazards? page's generation? -> leave at the unit's start
-//   entered:  budget -= instructions; not enough -> leave at the unit's start
+//   linked:   counting: hazards? page's generation? -> leave at the unit's start
+//   entered:  counting: budget -= instructions; not enough -> leave at the unit's start
 //             instruction ...
-//             jump(s): patched to the next unit's `linked` or `entered` once known, or looked up
+//             jump(s): patched to the next unit's `linked` once known, or looked up; those that may close a
+//             loop look for hazards
 //   cold:     slow memory accesses, stores that hit code, exits
 //
 // Where the guest's arithmetic flags are is known at each point: each flag is in the host's flags, packed in
-// Context::flags, or both (host_ and packed_; their union is all six). Between units they are in
-// Context::flags.
+// Context::flags, or both (host_ and packed_; their union is all six). Between units they are in the host's
+// flags, and no jump from one to the next changes them: hence LEA, PEXT and JRCXZ where one would expect ADD,
+// AND and CMP.
 #pragma once
 
 #include <deque>
@@ -26,16 +28,19 @@ struct LinkSpot {
   std::size_t offset = 0;  ///< of the jump's 32-bit displacement, from the start of the unit's code
   std::size_t guard = 0;  ///< of the Context::code_serial that it is good for; 0: it leads into the same page
   u64 target = 0;
-  bool forward = false;  ///< within the page, past the unit's start: nothing need be checked anew
 };
 
 struct UnitSource {
   const interp::Unit& unit;
   u64 linear;
   const std::vector<x86::Decoded>& decoded;  ///< as many as the unit has instructions
+  void* translation;                         ///< for Site::translation
+  bool counted;                              ///< instructions are counted against Context::left
+  bool hot;                                  ///< memory operands go through the flat table
+  u32 no_flat;                               ///< bit n: but not instruction n's
+  i32* runs_left;                            ///< leaves before its first instruction once this is negative
   const void* hazards;                       ///< the word that must be 0
   bool host_tsc;                             ///< Context::host_tsc_lead holds
-  std::optional<i32> flat_slots;             ///< from the GS base to the flat table, if there is one
   u32 first_link;                            ///< what the unit's LinkSpots are numbered from
   const x86::CpuModel& model;
 };
@@ -60,11 +65,12 @@ class Emitter {
   };
   const std::vector<FaultSpot>& fault_spots() const { return fault_spots_; }
   /// Where to jump to leave with RIP at the unit's start.
-  std::size_t refuse_offset(const asmjit::CodeHolder& holder) const { return holder.labelOffset(at_start_); }
+  std::size_t refuse_offset(const asmjit::CodeHolder& holder) const { return holder.labelOffset(refuse_); }
 
  private:
   // emitter.cpp
   void prologue();
+  void count_run();
   void instruction();
   void find_live_flags();
   void cold_code();
@@ -73,6 +79,8 @@ class Emitter {
   void call_out();
 
   // emit_flags.cpp
+  void pack_host_flags();
+  void unpack_host_flags();
   void save_flags(bool address_live = false);
   void need_flags(u64 mask);
   void before_writing(u64 writes, u64 clobbers);
@@ -85,6 +93,7 @@ class Emitter {
   a::Mem look_up(unsigned size, bool write, bool stack = false);
   void stored();
   void end_access();
+  void end_access_of_jump();
   a::Mem memory_operand(const ZydisDecodedOperand& operand, unsigned size, bool write);
   a::Mem stack_operand(const a::Gp& base, i32 disp, bool write);
 
@@ -138,12 +147,16 @@ class Emitter {
   // emit_branch.cpp
   void jump_to(u64 target);
   void leave_to_link(u64 target, u32 number);
-  void look_up_jump(const asmjit::Label& miss, i32 stack_bytes = 0);
+  void guard_jump(std::optional<u64> other_page, bool backward, LinkSpot& spot, const asmjit::Label& out,
+                  const asmjit::Label& pending);
+  void find_jump(const asmjit::Label& miss);
+  void go_to_found();
+  void target_needs_flags();
   void leave_at(u64 rip);
   void jump();
   void jump_if();
   void push_return_address();
-  void miss_calls_out(const asmjit::Label& miss);
+  void miss_calls_out(const asmjit::Label& miss, bool flags_in_host = false);
   void call();
   void ret();
   void jump_indirect();
@@ -164,7 +177,8 @@ class Emitter {
   const UnitSource& source_;
   std::deque<Site>& sites_;
   asmjit::Label entered_;
-  asmjit::Label at_start_;  ///< cold: leave with RIP at the unit's start
+  asmjit::Label at_start_;  ///< cold: leave with RIP at the unit's start, flags packed
+  asmjit::Label refuse_;    ///< the same, flags in the host's
 
   // The instruction being translated.
   unsigned n_ = 0;

@@ -23,13 +23,22 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
     VELLUM_TRY_ASSIGN_TO(to.chain, on_off(key, value));
   } else if (key == "perfmap") {
     VELLUM_TRY_ASSIGN_TO(to.perf_map, on_off(key, value));
+  } else if (key == "count") {
+    if (value != "auto" && value != "on")
+      return fail(ErrorCode::kInvalidArgument, "count={}: expected auto or on", value);
+    to.count = value == "on" ? Options::Count::kOn : Options::Count::kAuto;
+  } else if (key == "hot") {
+    VELLUM_TRY_ASSIGN(n, number(key, value, 0, 1'000'000'000));
+    to.hot = static_cast<u32>(n);
   } else if (key == "memory") {
-    if (value == "hashed")
+    if (value == "auto")
+      to.memory = Options::Memory::kAuto;
+    else if (value == "hashed")
       to.memory = Options::Memory::kHashed;
     else if (value == "flat")
       to.memory = Options::Memory::kFlat;
     else
-      return fail(ErrorCode::kInvalidArgument, "memory={}: expected hashed or flat", value);
+      return fail(ErrorCode::kInvalidArgument, "memory={}: expected auto, hashed or flat", value);
   } else if (key == "unit") {
     VELLUM_TRY_ASSIGN(n, number(key, value, 1, 32));
     to.unit = static_cast<unsigned>(n);
@@ -42,7 +51,7 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
     to.cache_bytes = static_cast<std::size_t>(n) << 20;
   } else {
     return fail(ErrorCode::kInvalidArgument,
-                "'{}': unknown; there are: unit, chain, threshold, cache, memory, perfmap", key);
+                "'{}': unknown; there are: unit, chain, threshold, hot, cache, memory, count, perfmap", key);
   }
   return {};
 }

@@ -14,7 +14,13 @@ struct Options {
   /// How often a unit is interpreted before it is translated.
   u32 threshold = 16;
   /// How memory operands find their pages (docs/design/flat-table.md).
-  enum class Memory : u8 { kHashed, kFlat } memory = Memory::kHashed;
+  /// kAuto: looked up at first, through the flat table once a unit is hot.
+  enum class Memory : u8 { kAuto, kHashed, kFlat } memory = Memory::kAuto;
+  /// Whether translated code counts the instructions that it retires, as budgets and virtual clocks need.
+  /// kAuto: under a virtual clock.
+  enum class Count : u8 { kAuto, kOn, kOff } count = Count::kAuto;
+  /// How often a unit runs with its memory operands looked up before it is hot.
+  u32 hot = 2000;
   /// Units jump to each other directly.
   bool chain = true;
   /// The most instructions of a unit, 1 to 32.

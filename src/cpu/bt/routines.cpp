@@ -34,6 +34,13 @@ void reload(a::Assembler& as, const Distances& d) {
     if (kHostOf[n] != kInMemory) as.mov(a::gpq(static_cast<u32>(kHostOf[n])), d.gpr(n));
 }
 
+// The guest's flags into the host's. Takes RAX.
+void unpack_flags(a::Assembler& as) {
+  as.movzx(a::eax, field(offsetof(Context, flags), 2));
+  as.add(a::al, 0x7f);  // overflows exactly if the packed OF is 1
+  as.sahf();
+}
+
 // What spill() found in the host's vector registers comes back. Keeps R14, R15.
 void reload_vectors(a::Assembler& as, const Bodies& bodies) {
   const asmjit::Label none = as.newLabel();
@@ -85,9 +92,10 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.bind(enter);
   for (const a::Gp& r : kCalleeSaved) as.push(r);
   as.sub(a::rsp, 8);
-  as.mov(kT0, a::rdi);
+  as.mov(kT1, a::rdi);
   reload(as, d);
-  as.jmp(kT0);
+  unpack_flags(as);
+  as.jmp(kT1);
 
   const asmjit::Label leave_jump = as.newLabel();
   as.bind(leave_jump);
@@ -118,8 +126,10 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   const asmjit::Label go_to = as.newLabel();
   as.bind(go_to);
   as.add(a::rsp, 8);
+  as.mov(kT1, kT0);
   reload(as, d);
-  as.jmp(kT0);
+  unpack_flags(as);
+  as.jmp(kT1);
 
   const asmjit::Label call_out = as.newLabel();
   as.bind(call_out);
@@ -196,9 +206,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.mov(kT1, a::rax);
   reload_vectors(as, bodies);
   reload(as, d);
-  as.movzx(a::eax, field(offsetof(Context, flags), 2));
-  as.add(a::al, 0x7f);  // overflows exactly if the packed OF is 1
-  as.sahf();
+  unpack_flags(as);
   as.jmp(kT1);
 
   // IRET to the next instruction serializes (SDM vol. 3A §9.3) and, unlike CPUID, is not a VM exit.

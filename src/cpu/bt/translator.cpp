@@ -1,6 +1,7 @@
 #include "cpu/bt/translator.hpp"
 
 #include <algorithm>
+#include <ctime>
 #include <limits>
 #include <utility>
 
@@ -15,9 +16,22 @@ using interp::Flow;
 
 namespace {
 
+u64 host_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+}
+
 constexpr std::size_t kLargestUnit = 64 << 10;  // bytes of host code; 32 instructions come nowhere near
 constexpr unsigned kFlatTables = 8;             // a vCPU: 512 GiB of address space each
 constexpr u8 kFutileFaults = 3;
+// So many faults of one operand in so short a time are a burst: with its signal and the host's own page
+// faults one costs 10 to 50 us, a look-up 3 ns.
+constexpr u8 kBurst = 8;
+constexpr u64 kBurstNs = 4'000'000;
+// After a burst an operand is looked up for so many runs of its unit, twice as many each time.
+constexpr i32 kRunsAfterBurst = 1 << 14;
+constexpr u8 kMostDoublings = 14;
 
 // Where the kernel keeps host register n (hardware number) for a signal's handler.
 constexpr std::array<int, 16> kSignalRegister = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
@@ -35,6 +49,8 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
       context_(block_.context()),
       cache_(options.cache_bytes),
       perf_map_(options.perf_map, index == 0),
+      counted_(options.count == Options::Count::kOn ||
+               (options.count == Options::Count::kAuto && clock.is_virtual())),
       called_out_by_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {
   context_.owner = this;
   context_.host_tsc_lead = clock.host_tsc_lead().value_or(0);
@@ -57,14 +73,20 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
   perf_map_.add(cache_.begin(), cache_.used(), "bt:routines");
   v_.mmu.attach_front(context_.tlb);
   if (options_.memory != Options::Memory::kHashed) open_flat_tables();
-  interp_.set_runner(*this, options_.unit);
+  interp_.set_runner(*this, options_.unit, counted_);
+  context_.hazards = v_.hazards.address();
+  selected_ = {&jump_table(0), &jump_table(0)};
+  context_.jump_table = {selected_[0], selected_[1]};
+  if (!counted_) v_.space.ram.watch_code(*this);
 }
 
-Translator::~Translator() = default;
+Translator::~Translator() {
+  if (!counted_) v_.space.ram.unwatch_code(*this);
+}
 
 // Without flat tables all memory operands are looked up.
 void Translator::open_flat_tables() {
-  auto flat = FlatTables::create(block_.memfd(), VcpuBlock::bytes(), v_.space.ram, kFlatTables);
+  auto flat = FlatTables::create(v_.space.ram, kFlatTables, context_.flat_slots);
   if (!flat) {
     spdlog::warn("no flat tables for vCPU {}: {}", v_.index, flat.error().message);
     return;
@@ -74,15 +96,9 @@ void Translator::open_flat_tables() {
 }
 
 Exit Translator::run(Budget budget) {
-  if (flat_ == nullptr) {
-    set_gs_base(&context_);
-    return interp_.run(budget);
-  }
+  set_gs_base(&context_);
   const HostFaultScope scope(*this);
-  flat_->enter();
-  Exit exit = interp_.run(budget);
-  flat_->leave();
-  return exit;
+  return interp_.run(budget);
 }
 
 Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
@@ -102,9 +118,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
     return interp::Interpreter::run_unit(v_, unit, limit, done);
   }
   select_code_contexts(key);
-  u64 tag;
-  JumpEntry& entry = jump_entry(linear, tag);
-  entry = {tag, t->linked};
+  jump_table_of(linear).insert(linear, t->linked);
   if (pending && !unit.crosses() && *pending < links_.size() && links_[*pending].target == linear) {
     link(links_[*pending], *t);
   }
@@ -116,7 +130,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   // SAFETY: code that this engine emitted; the GS base is the Context (run()).
   const auto why = static_cast<Leave>(routines_.enter(t->entered));
   v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
-  done += static_cast<u64>(left - context_.left);
+  done += counted_ ? static_cast<u64>(left - context_.left) : 1;  // else only a sign of progress
   if (v_.trace.wants(TraceKind::kExits)) [[unlikely]]
     trace_leave(why);
   if (why == Leave::kFlow) return context_.flow;
@@ -129,9 +143,8 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
 }
 
 void Translator::link(const Link& from, const Translation& to) {
-  const u8* const entry = from.forward ? to.entered : to.linked;
-  cache_.patch32(from.at, static_cast<u32>(entry - (from.at + 4)));
-  if (from.guard != nullptr) cache_.patch32(from.guard, context_.code_serial[from.target >> 63]);
+  cache_.patch32(from.at, static_cast<u32>(to.linked - (from.at + 4)));
+  if (from.guard != nullptr) cache_.patch32(from.guard, 0 - context_.code_serial[from.target >> 63]);
   routines_.serialize();
   linked_.add();
 }
@@ -145,26 +158,45 @@ void Translator::select_code_contexts(u32 key) {
   bool forget = false;
   const auto select_both = [&] {
     for (unsigned half = 0; half < 2 && !forget; ++half) {
-      context_.code_context[half] = code_contexts_.select(stamps[half], key, forget);
+      code_contexts_.select(stamps[half], key, forget);
       context_.code_serial[half] = code_contexts_.serial();
     }
   };
   select_both();
-  if (!forget) return;
-  context_.jumps.fill({});
-  forget = false;
-  select_both();
+  if (forget) {  // the numbers started over, under other serials
+    forget = false;
+    select_both();
+  }
+  for (unsigned half = 0; half < 2; ++half) {
+    selected_[half] = &jump_table(context_.code_serial[half]);
+    context_.jump_table[half] = selected_[half];
+  }
 }
 
-JumpEntry& Translator::jump_entry(u64 linear, u64& tag) {
-  tag = linear ^ context_.code_context[linear >> 63];
-  return context_.jumps[jump_index(tag)];
+// The table for `serial`: the least recently used one gives way.
+JumpTable& Translator::jump_table(u32 serial) {
+  JumpTable* oldest = nullptr;
+  for (const auto& table : jump_tables_) {
+    if (table->serial == serial) {
+      table->used = ++jump_clock_;
+      return *table;
+    }
+    if (oldest == nullptr || table->used < oldest->used) oldest = table.get();
+  }
+  if (jump_tables_.size() < kJumpTables) {
+    oldest = jump_tables_.emplace_back(std::make_unique<JumpTable>()).get();
+  } else {
+    oldest->clear();
+  }
+  oldest->serial = serial;
+  oldest->used = ++jump_clock_;
+  return *oldest;
 }
 
 const Translator::Translation* Translator::find(const interp::Unit& unit, u64 linear) {
   if (unit.epoch == epoch_) {
     for (auto* t = static_cast<const Translation*>(unit.translated); t != nullptr; t = t->next)
-      if (t->linear == linear && !t->stale) return t;
+      if (t->linear == linear && !t->stale) return t->runs_left < 0 ? translate(unit, linear) : t;
   } else {
     unit.translated = nullptr;
     unit.epoch = epoch_;
@@ -201,56 +233,136 @@ bool Translator::decode(const interp::Unit& unit) {
   return offset == unit.bytes;
 }
 
+// How `t`, of `unit`, is to be translated, from what became of it before.
+void Translator::plan(const interp::Unit& unit, Translation& t) const {
+  const Translation* before = nullptr;
+  for (auto* p = static_cast<const Translation*>(unit.translated); p != nullptr && before == nullptr;
+       p = p->next)
+    if (p->linear == t.linear) before = p;
+  const bool adaptive = flat_ != nullptr && options_.memory == Options::Memory::kAuto;
+  t.hot = flat_ != nullptr && (!adaptive || options_.hot == 0);
+  if (before != nullptr) {
+    const bool again = before->runs_left < 0;
+    t.hot = t.hot || before->hot || (adaptive && again);
+    t.no_flat = before->no_flat;
+    t.bursts = before->bursts;
+    t.retries = before->retries;
+    if (again && before->hot) {
+      t.no_flat &= ~t.bursts;
+      t.bursts = 0;
+    }
+  }
+  if (adaptive && !t.hot)
+    t.runs_left = static_cast<i32>(options_.hot);
+  else if (t.hot && t.bursts != 0)
+    t.runs_left = kRunsAfterBurst << std::min(t.retries, kMostDoublings);
+}
+
 const Translator::Translation* Translator::translate(const interp::Unit& unit, u64 linear) {
   if (!decode(unit)) {
     refused_.add();
     unit.runs = 0;
     return nullptr;
   }
+  if (!cache_.room_for(kLargestUnit)) {
+    flush();
+    return nullptr;
+  }
   asmjit::CodeHolder holder;
   holder.init(asmjit::Environment::host());
-  const UnitSource source{
-      .unit = unit,
-      .linear = linear,
-      .decoded = decoded_,
-      .hazards = v_.hazards.address(),
-      .host_tsc = v_.clock.host_tsc_lead().has_value(),
-      .flat_slots = flat_ ? std::optional(static_cast<i32>(VcpuBlock::bytes())) : std::nullopt,
-      .first_link = static_cast<u32>(links_.size()),
-      .model = v_.model};
+  Translation& t = translations_.emplace_back();
+  t.linear = linear;
+  plan(unit, t);
+  const UnitSource source{.unit = unit,
+                          .linear = linear,
+                          .decoded = decoded_,
+                          .translation = &t,
+                          .counted = counted_,
+                          .hot = t.hot,
+                          .no_flat = t.no_flat,
+                          .runs_left = t.runs_left > 0 ? &t.runs_left : nullptr,
+                          .hazards = v_.hazards.address(),
+                          .host_tsc = v_.clock.host_tsc_lead().has_value(),
+                          .first_link = static_cast<u32>(links_.size()),
+                          .model = v_.model};
   Emitter emitter(holder, distances_, source, sites_);
   const u8* code = emitter.emit() ? cache_.append(holder) : nullptr;
   if (code == nullptr) {
+    translations_.pop_back();
     refused_.add();
     unit.runs = 0;
     return nullptr;
   }
   for (const LinkSpot& spot : emitter.links())
-    links_.push_back(
-        {code + spot.offset, spot.guard != 0 ? code + spot.guard : nullptr, spot.target, spot.forward});
+    links_.push_back({code + spot.offset, spot.guard != 0 ? code + spot.guard : nullptr, spot.target});
   for (const Emitter::FaultSpot& spot : emitter.fault_spots()) {
     spot.site->resume = code + spot.resume;
     const u32 at = cache_.offset_of(code);
     fault_ranges_.push_back({at + static_cast<u32>(spot.begin), at + static_cast<u32>(spot.end), spot.site});
   }
-  Translation& t = translations_.emplace_back();
-  t = {linear, code + emitter.linked_offset(), code + emitter.entered_offset(holder),
-       code + emitter.refuse_offset(holder), static_cast<Translation*>(unit.translated)};
+  t.linked = code + emitter.linked_offset();
+  t.entered = code + emitter.entered_offset(holder);
+  t.refuse = code + emitter.refuse_offset(holder);
+  t.next = static_cast<Translation*>(unit.translated);
   unit.translated = &t;
-  for (Translation* old = t.next; old != nullptr; old = old->next)
-    if (old->stale && old->linear == linear) redirect(*old, t.linked, t.entered);
+  t.page = unit.page;
+  t.generation = unit.generation;
+  t.second = unit.second;
+  t.second_generation = unit.second_generation;
+  take_over(t);
   if (v_.trace.wants(TraceKind::kUnits)) [[unlikely]]
     trace_unit(unit, linear, emitter, {code, holder.codeSize()});
   if (perf_map_.on()) perf_map_.add(code, holder.codeSize(), fmt::format("bt:{:x}", linear));
   translated_units_.add();
   translated_instructions_.add(unit.count);
+  if (t.hot) hot_units_.add();
   return &t;
+}
+
+// What leads to earlier translations of the code at t's addresses leads to `t` from now on.
+void Translator::take_over(Translation& t) {
+  auto& of_page = by_page_[t.page];
+  for (Translation* old : of_page) {
+    if (old->linear != t.linear || old->second != t.second) continue;
+    old->stale = true;
+    redirect(*old, t.linked, t.entered);
+  }
+  of_page.push_back(&t);
+  if (t.second != nullptr && t.second != t.page) by_page_[t.second].push_back(&t);
+}
+
+// Any thread: only notes it.
+void Translator::code_changed(const CodePage& page) {
+  {
+    const std::lock_guard lock(changed_mutex_);
+    if (changed_.empty() || changed_.back() != &page) changed_.push_back(&page);
+  }
+  v_.hazards.set(Hazards::kCodeChanged);
+}
+
+// Between units: what was made from code that has been overwritten is not entered any more.
+void Translator::code_changed() {
+  std::vector<const CodePage*> changed;
+  {
+    const std::lock_guard lock(changed_mutex_);
+    changed.swap(changed_);
+  }
+  for (const CodePage* page : changed) {
+    const auto of_page = by_page_.find(page);
+    if (of_page == by_page_.end()) continue;
+    for (Translation* t : of_page->second) {
+      if (t->stale || t->valid()) continue;
+      t->stale = true;
+      redirect(*t, t->refuse, t->refuse);
+    }
+  }
 }
 
 void Translator::flush() {
   flushes_.add();
   ++epoch_;
-  context_.jumps.fill({});
+  for (const auto& table : jump_tables_) table->clear();
+  by_page_.clear();
   links_.clear();
   pending_link_.reset();
   translations_.clear();
@@ -264,11 +376,15 @@ void Translator::flush() {
 
 // The instruction at `site` ended with `flow`.
 u64 Translator::finish(const Site& site, Flow flow) {
-  if (flow == Flow::kNext) return kGoOn;
+  if (flow == Flow::kNext) {
+    // The instruction may have been a serializing one, after which another processor's changes of code count.
+    if (counted_ || (v_.hazards.load() & Hazards::kCodeChanged) == 0) return kGoOn;
+    flow = Flow::kEndUnit;
+  }
   context_.left += site.rest;
   // As Interpreter::run_unit().
   if ((flow == Flow::kFault && v_.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat) {
-    context_.left += 1;
+    if (counted_) context_.left += 1;
     v_.state.rip -= site.insn.length;
   } else if (const u8* const entry = go_on(flow); entry != nullptr) {
     return reinterpret_cast<u64>(entry);
@@ -286,15 +402,13 @@ const u8* Translator::go_on(Flow flow) {
     if (!interp_.mode_64() || interp_.must_step() || code_contexts_.exhausted()) return nullptr;
     v_.mmu.code_was_written = false;
     select_code_contexts(interp_.key());
-  } else if (flow != Flow::kJump) {
+  } else if (flow != Flow::kJump || (!counted_ && v_.hazards.load() != 0)) {
     return nullptr;
   }
   if (retry_.armed) access_again();
-  u64 tag;
-  const JumpEntry& entry = jump_entry(v_.state.rip, tag);
-  if (entry.tag != tag) return nullptr;
-  continued_.add();
-  return entry.entry;
+  const u8* const entry = jump_table_of(v_.state.rip).find(v_.state.rip);
+  if (entry != nullptr) continued_.add();
+  return entry;
 }
 
 // What translated code leaves for later: the x87 instruction pointer (SDM vol. 1 §8.1.8).
@@ -375,7 +489,9 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
     // The page's own code may be running: it ends like a unit that stored to itself.
     if (site.write && v_.mmu.forget_old_code(linear))
       return next == kGoOn ? finish(site, Flow::kEndUnit) : next;
-    if (++site.futile == kFutileFaults) give_up_flat(site);
+    if (++site.futile == kFutileFaults) give_up_flat(site, true);
+  } else if (options_.memory == Options::Memory::kAuto && faults_too_often(site)) {
+    give_up_flat(site, false);
   }
   return next == kGoOn ? reinterpret_cast<u64>(site.resume) : next;
 }
@@ -395,17 +511,29 @@ void Translator::redirect(const Translation& from, const u8* linked, const u8* e
   routines_.serialize();
 }
 
-// The access at `site` keeps faulting (a device's registers, data beside code, page crossings): its unit is
-// translated again with this operand looked up.
-void Translator::give_up_flat(const Site& site) {
+// A fault that spares others: worth it, unless the operand goes from one new page to the next.
+bool Translator::faults_too_often(const Site& site) const {
+  const u64 now = host_ns();
+  if (site.useful++ == 0) site.since_ns = now;
+  if (site.useful < kBurst) return false;
+  site.useful = 0;
+  return now - site.since_ns < kBurstNs;
+}
+
+// The access at `site` keeps faulting (for good: a device's registers, data beside code, page crossings; else
+// new pages): its unit is translated again with this operand looked up.
+void Translator::give_up_flat(const Site& site, bool for_good) {
   given_up_.add();
-  site.unit->no_flat |= u32{1} << site.position;
-  if (site.unit->epoch != epoch_) return;
-  for (auto* t = static_cast<Translation*>(site.unit->translated); t != nullptr; t = t->next) {
-    if (t->stale) continue;
-    t->stale = true;
-    redirect(*t, t->refuse, t->refuse);
+  auto& t = *static_cast<Translation*>(site.translation);
+  const u32 bit = u32{1} << site.position;
+  t.no_flat |= bit;
+  if (!for_good) {
+    t.bursts |= bit;
+    ++t.retries;
   }
+  if (t.stale) return;
+  t.stale = true;
+  redirect(t, t.refuse, t.refuse);
 }
 
 u64 Translator::code_store(const Site& site, const u8* host) {
@@ -421,6 +549,7 @@ void Translator::stats(std::vector<StatRow>& rows) const {
   interp_.stats(rows);
   const std::string name = "bt" + std::to_string(v_.index);
   rows.push_back({name, "units translated", translated_units_.get(), 0});
+  rows.push_back({name, "hot units translated", hot_units_.get(), 0});
   rows.push_back({name, "instructions translated", translated_instructions_.get(), 0});
   rows.push_back({name, "units not translatable", refused_.get(), 0});
   rows.push_back({name, "bytes of translated code", cache_.used(), 0});

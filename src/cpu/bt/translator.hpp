@@ -4,6 +4,9 @@
 #pragma once
 
 #include <deque>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
 
 #include "cpu/bt/code_cache.hpp"
 #include "cpu/bt/context_numbers.hpp"
@@ -16,7 +19,10 @@
 
 namespace vellum::bt {
 
-class Translator final : public Engine, private interp::UnitRunner, private HostFaultTaker {
+class Translator final : public Engine,
+                         private interp::UnitRunner,
+                         private HostFaultTaker,
+                         private CodeWatcher {
  public:
   /// As interp::Interpreter.
   Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock, const x86::CpuModel& model,
@@ -26,7 +32,10 @@ class Translator final : public Engine, private interp::UnitRunner, private Host
   Exit run(Budget budget) override;
   void pull(StateMask groups, VcpuState& to) override { interp_.pull(groups, to); }
   void push(StateMask groups, const VcpuState& from) override { interp_.push(groups, from); }
-  void invalidate(GuestPhysRange range) override { interp_.invalidate(range); }
+  void invalidate(GuestPhysRange range) override {
+    interp_.invalidate(range);
+    flush();
+  }
   u64 retired() const override { return interp_.retired(); }
   u64 steps() const override { return interp_.steps(); }
   void stats(std::vector<StatRow>& rows) const override;
@@ -41,29 +50,48 @@ class Translator final : public Engine, private interp::UnitRunner, private Host
     const u8* entered = nullptr;
     const u8* refuse = nullptr;   ///< leaves with RIP at the unit's start
     Translation* next = nullptr;  ///< the same unit at another address, or an earlier translation
-    bool stale = false;           ///< only leads to a later translation
+    bool stale = false;           ///< only leads to a later translation, or out
+    bool hot = false;
+    i32 runs_left = 0;  ///< negative: to be translated again
+    u32 no_flat = 0;    ///< bit n: instruction n's memory operand is looked up although the unit is hot
+    u32 bursts = 0;     ///< those of no_flat that are tried again after a while
+    u8 retries = 0;     ///< how often they were
+    // What it was made from: valid while these are the pages' generations.
+    const CodePage* page = nullptr;
+    const CodePage* second = nullptr;
+    u32 generation = 0, second_generation = 0;
+
+    bool valid() const {
+      return page->generation.load(std::memory_order_acquire) == generation &&
+             (second == nullptr || second->generation.load(std::memory_order_acquire) == second_generation);
+    }
   };
   struct Link {
     const u8* at = nullptr;     ///< the displacement of the jump
     const u8* guard = nullptr;  ///< what is compared with Context::code_serial, if anything is
     u64 target = 0;
-    bool forward = false;
   };
 
   interp::Flow run(const interp::Unit& unit, u32 key, u64 limit, u64& done) override;
   void units_dropped() override { flush(); }
+  void code_changed() override;
+  void code_changed(const CodePage& page) override;
 
   const Translation* find(const interp::Unit& unit, u64 linear);
   const Translation* translate(const interp::Unit& unit, u64 linear);
   void open_flat_tables();
   void access_again();
-  void give_up_flat(const Site& site);
+  void give_up_flat(const Site& site, bool for_good);
+  bool faults_too_often(const Site& site) const;
+  void plan(const interp::Unit& unit, Translation& t) const;
+  void take_over(Translation& t);
   void redirect(const Translation& from, const u8* linked, const u8* entered);
   bool decode(const interp::Unit& unit);
   void link(const Link& from, const Translation& to);
   void flush();
   void select_code_contexts(u32 key);
-  JumpEntry& jump_entry(u64 linear, u64& tag);
+  JumpTable& jump_table(u32 serial);
+  JumpTable& jump_table_of(u64 linear) { return *selected_[linear >> 63]; }
   const u8* go_on(interp::Flow flow);
 
   // trace.cpp
@@ -91,11 +119,19 @@ class Translator final : public Engine, private interp::UnitRunner, private Host
   Routines routines_;
   std::size_t routines_end_ = 0;
 
+  bool counted_;  ///< translated code counts instructions
   ContextNumbers code_contexts_;
+  static constexpr std::size_t kJumpTables = 8;
+  std::vector<std::unique_ptr<JumpTable>> jump_tables_;
+  std::array<JumpTable*, 2> selected_{};  ///< of the lower and the upper half of the address space
+  u64 jump_clock_ = 0;
   std::array<u64, 2> code_stamps_{};  ///< what Context::code_context was selected for
   u32 code_key_ = 0;
   u32 epoch_ = 1;
   std::deque<Translation> translations_;
+  std::unordered_map<const CodePage*, std::vector<Translation*>> by_page_;
+  std::mutex changed_mutex_;              ///< a leaf
+  std::vector<const CodePage*> changed_;  ///< whose code was overwritten, not yet looked at
   std::deque<Site> sites_;
   /// Where translated code may fault in the host, ascending: offsets in the code cache.
   struct FaultRange {
@@ -116,7 +152,7 @@ class Translator final : public Engine, private interp::UnitRunner, private Host
   std::vector<x86::Decoded> decoded_;
 
   Counter translated_units_, translated_instructions_, refused_, flushes_, entries_, linked_, called_out_,
-      slow_accesses_, continued_, vector_loads_, closed_units_, host_faults_, given_up_;
+      hot_units_, slow_accesses_, continued_, vector_loads_, closed_units_, host_faults_, given_up_;
   std::unique_ptr<Counter[]> called_out_by_;
 };
 

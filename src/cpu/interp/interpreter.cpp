@@ -70,6 +70,10 @@ std::optional<Exit> Interpreter::take_hazards(u64& left) {
     v_.hazards.clear(Hazards::kTlbFlush);
     v_.mmu.flush_all();
   }
+  if ((pending & Hazards::kCodeChanged) != 0) {
+    v_.hazards.clear(Hazards::kCodeChanged);
+    if (runner_ != nullptr) runner_->code_changed();
+  }
   // By far the most frequent: an interrupt waits for IF.
   if (pending == Hazards::kInterrupt && (v_.state.rflags & x86::rflags::kIf) == 0) return std::nullopt;
   if (left != 0 && event_deliverable(v_)) {
@@ -246,7 +250,7 @@ void Interpreter::invalidate(GuestPhysRange range) {
 
 void Interpreter::stats(std::vector<StatRow>& rows) const {
   const std::string vcpu = "vcpu" + std::to_string(v_.index);
-  rows.push_back({vcpu, "instructions retired", retired_.get(), 0});
+  if (counts_) rows.push_back({vcpu, "instructions retired", retired_.get(), 0});
   rows.push_back({vcpu, "units run", units_run_.get(), 0});
   rows.push_back({vcpu, "instructions stepped", stepped_.get(), 0});
   rows.push_back({vcpu, "halts", halts_.get(), 0});

@@ -17,6 +17,8 @@ class UnitRunner {
   /// As Interpreter::run_unit(), but may go on from unit to unit while nothing needs the engine's attention:
   /// no hazard, no change of mode, privilege or mapping. RIP stands at `unit`; `key` is its look-up's.
   virtual Flow run(const Unit& unit, u32 key, u64 limit, u64& done) = 0;
+  /// Hazards::kCodeChanged was set, and has just been cleared.
+  virtual void code_changed() = 0;
   /// Every unit, and what their instructions refer to, is about to be forgotten.
   virtual void units_dropped() = 0;
 };
@@ -38,9 +40,11 @@ class Interpreter final : public Engine {
   /// The context, for monitors and tests. Only while run() is not running.
   Vcpu& vcpu() { return v_; }
 
-  /// `runner` outlives this. `unit`: the most instructions of a unit.
-  void set_runner(UnitRunner& runner, unsigned unit) {
+  /// `runner` outlives this. `unit`: the most instructions of a unit. `counts`: it says exactly how many
+  /// instructions retired; else retired() leaves some out, and run() must be given all the budget there is.
+  void set_runner(UnitRunner& runner, unsigned unit, bool counts) {
     runner_ = &runner;
+    counts_ = counts;
     units_.set_max_instructions(unit);
     units_.on_clear([&runner] { runner.units_dropped(); });
   }
@@ -74,6 +78,7 @@ class Interpreter final : public Engine {
   x86::CodeMode mode_ = x86::CodeMode::kReal16;
   u32 key_ = 0;
   bool mode_64_ = false;
+  bool counts_ = true;
   bool user_seen_ = false;
   u64 code_base_ = 0;
 

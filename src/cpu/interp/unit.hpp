@@ -34,8 +34,6 @@ struct Unit {
   mutable void* translated = nullptr;
   mutable u32 epoch = 0;
   mutable u32 runs = 0;
-  mutable u32 no_flat =
-      0;  ///< bit n: instruction n's memory operand is to be looked up, not added to a table
 
   bool valid() const {
     return page != nullptr && page->generation.load(std::memory_order_acquire) == generation &&

@@ -1,7 +1,5 @@
 #include "cpu/mmu/flat_tables.hpp"
 
-#include <immintrin.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -26,12 +24,6 @@ constexpr u64 kPoisonBytes = 64 << 10;
 // Where an access crosses from the last page of the index back to page 0, the sum is off by this much.
 constexpr u64 kWrap = u64{1} << 46;
 
-constexpr unsigned long kUserMaySetGs = 1 << 1;  // HWCAP2_FSGSBASE
-
-[[gnu::target("fsgsbase")]] void set_gs(const void* base) {
-  _writegsbase_u64(reinterpret_cast<u64>(base));
-}
-
 // SAFETY: MAP_FIXED_NOREPLACE takes only what is free.
 Mapping reserve_at(u64 address, u64 bytes) {
   void* const at = ::mmap(reinterpret_cast<void*>(address), bytes, PROT_NONE,
@@ -43,13 +35,10 @@ Mapping reserve_at(u64 address, u64 bytes) {
 
 }  // namespace
 
-Result<std::unique_ptr<FlatTables>> FlatTables::create(int block, std::size_t block_bytes, GuestRam& ram,
-                                                       unsigned most) {
-  if ((::getauxval(AT_HWCAP2) & kUserMaySetGs) == 0)
-    return fail(ErrorCode::kUnsupported, "the host does not let user code set the GS base");
+Result<std::unique_ptr<FlatTables>> FlatTables::create(GuestRam& ram, unsigned most, const u64*& selected) {
   const RamViews* const views = ram.views();
   if (views == nullptr) return fail(ErrorCode::kHost, "guest memory cannot be mapped once more");
-  std::unique_ptr<FlatTables> flat(new FlatTables(ram, *views));
+  std::unique_ptr<FlatTables> flat(new FlatTables(ram, *views, selected));
   for (u64 at = u64{0x1000'0000'0000}; at < kWrap && flat->poison_ == 0; at += u64{0x0010'0000'0000}) {
     Mapping low = reserve_at(at, kPoisonBytes);
     Mapping high = reserve_at(at + kWrap, kPoisonBytes);
@@ -61,27 +50,22 @@ Result<std::unique_ptr<FlatTables>> FlatTables::create(int block, std::size_t bl
   if (flat->poison_ == 0) return fail(ErrorCode::kHost, "no address space for absent pages");
   flat->tables_.reserve(most + 1);
   while (flat->tables_.size() < most + 1) {
-    auto added = flat->add_table(block, block_bytes);
+    auto added = flat->add_table();
     if (added) continue;
     if (flat->tables_.size() < 4) return tl::unexpected(std::move(added).error());
     break;
   }
-  flat->current_ = &flat->tables_.back();
+  flat->use(flat->tables_.back());
   return flat;
 }
 
-Result<> FlatTables::add_table(int block, std::size_t block_bytes) {
-  VELLUM_ASSERT(block_bytes % kPageSize == 0, "{}", block_bytes);
+Result<> FlatTables::add_table() {
   Table t;
-  VELLUM_TRY_ASSIGN(reserved, Mapping::create(block_bytes + kSlots * sizeof(u64), PROT_NONE,
+  VELLUM_TRY_ASSIGN(reserved, Mapping::create(kSlots * sizeof(u64), PROT_NONE,
                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE));
   t.reserved = std::move(reserved);
-  t.front = t.reserved.data();
-  t.slots = reinterpret_cast<u64*>(t.front + block_bytes);
-  ::madvise(t.front, t.reserved.size(), MADV_DONTDUMP);
-  // SAFETY: MAP_FIXED, inside of what was just reserved.
-  if (::mmap(t.front, block_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, block, 0) == MAP_FAILED)
-    return fail_errno("cannot map a vCPU's block", errno);
+  t.slots = reinterpret_cast<u64*>(t.reserved.data());
+  ::madvise(t.slots, t.reserved.size(), MADV_DONTDUMP);
   VELLUM_TRY_ASSIGN(committed, Mapping::create(kPieces / 8, PROT_READ | PROT_WRITE,
                                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE));
   t.committed = std::move(committed);
@@ -89,15 +73,9 @@ Result<> FlatTables::add_table(int block, std::size_t block_bytes) {
   return {};
 }
 
-void FlatTables::enter() {
-  entered_ = true;
-  set_gs(current_->front);
-}
-
 void FlatTables::use(Table& t) {
-  if (&t == current_) return;
   current_ = &t;
-  if (entered_) set_gs(t.front);
+  selected_ = t.slots;
 }
 
 void FlatTables::select(u32 stamp, u32 shift) {

@@ -9,8 +9,8 @@
 // bits 46..12 an inaccessible page of ours, or such a sum. So an access that the table does not allow faults
 // in the host.
 //
-// A table stands for one (address space, privilege); the GS base selects it, and in front of each lies a
-// mapping of the vCPU's block. Threads: one vCPU's own.
+// A table stands for one (address space, privilege); translated code finds the one that counts through a
+// pointer. Threads: one vCPU's own.
 #pragma once
 
 #include <memory>
@@ -28,14 +28,9 @@ class FlatTables {
   static constexpr unsigned kIndexBits = 35;
   static constexpr u64 kIndexMask = ((u64{1} << kIndexBits) - 1) << kPageShift;
 
-  /// Up to `most` tables; `block`, `block_bytes`: what is mapped in front of each (whole pages). Fails if the
-  /// host gives no address space, or user code may not set the GS base.
-  static Result<std::unique_ptr<FlatTables>> create(int block, std::size_t block_bytes, GuestRam& ram,
-                                                    unsigned most);
-
-  /// Between enter() and leave() the thread's GS base follows the selected table.
-  void enter();
-  void leave() { entered_ = false; }
+  /// Up to `most` tables. `selected`, which outlives this, always points to the slots of the one that counts.
+  /// Fails if the host gives no address space.
+  static Result<std::unique_ptr<FlatTables>> create(GuestRam& ram, unsigned most, const u64*& selected);
 
   /// Accesses are from now on those of the address space `stamp` in privilege `shift`. A table that several
   /// address spaces share is given the stamp of global pages; what is not global leaves it with
@@ -68,7 +63,6 @@ class FlatTables {
   friend struct FlatTablesTest;
   struct Table {
     Mapping reserved;
-    u8* front = nullptr;  ///< the block's mapping: the GS base
     u64* slots = nullptr;
     Mapping committed;  ///< a bit for each piece of the table that has memory
     u32 stamp = 0, shift = 0;
@@ -77,8 +71,9 @@ class FlatTables {
     std::vector<u64> local_pages;  ///< those of them that are not global
   };
 
-  FlatTables(GuestRam& ram, const RamViews& views) : ram_(ram), views_(views) {}
-  Result<> add_table(int block, std::size_t block_bytes);
+  FlatTables(GuestRam& ram, const RamViews& views, const u64*& selected)
+      : ram_(ram), views_(views), selected_(selected) {}
+  Result<> add_table();
   u64 absent(u64 page) const { return poison_ - (page << kPageShift); }
   static bool has_piece(const Table& t, u64 page);
   bool commit(Table& t, u64 page);
@@ -90,12 +85,12 @@ class FlatTables {
 
   GuestRam& ram_;
   const RamViews& views_;
+  const u64*& selected_;
   Mapping poison_low_, poison_high_;
   u64 poison_ = 0;
   std::vector<Table> tables_;  ///< the last is never filled: select_none()
   Table* current_ = nullptr;
   u64 clock_ = 0;
-  bool entered_ = false;
   Counter fills_;
 };
 
