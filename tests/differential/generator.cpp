@@ -348,8 +348,7 @@ void Generator::random_state(Case& c) {
     if (c.compat) g &= 0xffffffff;
   }
   if (chance(80)) c.in.gpr[x86::kRsp] = (kReadWrite + 1024 + below(4096)) & ~u64{7};
-  // Not in the upper quarter either, where the child's own memory is.
-  if (options_.only_canonical_rsp) c.in.gpr[x86::kRsp] &= low_mask(46);
+  if (options_.only_canonical_rsp) c.in.gpr[x86::kRsp] &= low_mask(47);
   if (chance(70)) c.in.gpr[x86::kRcx] = below(40);  // counts, and REP's iterations
   c.in.rip = kCode + (chance(10) ? kPageSize - 16 : 256 + below(2048));
   c.in.rflags = (next64() & x86::rflags::kArithmetic) | x86::rflags::kFixed1 | x86::rflags::kIf;

@@ -15,6 +15,7 @@
 #include "reproducer.hpp"
 #include "shrink.hpp"
 #include "verdict.hpp"
+#include "x86/exception.hpp"
 
 namespace vellum::differential {
 namespace {
@@ -33,7 +34,7 @@ constexpr u64 kReportsEach = 2;  // of one mnemonic
 constexpr int kSkipped = 77;     // as ctest is told
 
 struct Tally {
-  u64 run = 0, mismatched = 0, known = 0, faulted = 0, reported = 0, taken_back = 0;
+  u64 run = 0, mismatched = 0, known = 0, faulted = 0, reported = 0, taken_back = 0, not_judged = 0;
   std::map<std::string, u64> by_mnemonic;
 };
 
@@ -51,10 +52,10 @@ double own_seconds() {
 }
 
 // Runs one batch on both sides and reports mismatches, shrunk, the first few of each mnemonic.
-Result<> run_batch(NativeRunner& native, EngineRunner& engine, std::span<const Case> cases,
+Result<> run_batch(std::unique_ptr<NativeRunner>& native, EngineRunner& engine, std::span<const Case> cases,
                    const Options& options, Tally& tally) {
-  static std::vector<Outcome> outcomes(NativeRunner::kBatch);
-  VELLUM_TRY(native.run(cases, outcomes));
+  static std::vector<Outcome> outcomes(kBatch);
+  VELLUM_TRY(native->run(cases, outcomes));
   for (std::size_t i = 0; i < cases.size(); ++i) {
     Outcome by_engine;
     engine.run(cases[i], by_engine);
@@ -66,12 +67,19 @@ Result<> run_batch(NativeRunner& native, EngineRunner& engine, std::span<const C
       ++tally.known;
       continue;
     }
+    if (by_engine.vector == x86::kPf && native->is_own_memory(by_engine.cr2)) {
+      ++tally.not_judged;
+      fmt::print("not judged, as it meets the rig's own memory: {}", report(cases[i], differences));
+      VELLUM_TRY_ASSIGN(undamaged, NativeRunner::create());
+      native = std::move(undamaged);
+      continue;
+    }
     u64& seen = tally.by_mnemonic[mnemonic_of(cases[i])];
     if (seen >= kReportsEach || tally.reported >= options.max_reports) {
       ++seen, ++tally.mismatched;  // as those before
       continue;
     }
-    VELLUM_TRY_ASSIGN(finding, examine(cases, i, outcomes[i], by_engine, native, engine));
+    VELLUM_TRY_ASSIGN(finding, examine(cases, i, outcomes[i], by_engine, *native, engine));
     if (finding.verdict == Verdict::kProcessorTookItBack) {
       ++tally.taken_back;
     } else {
@@ -79,9 +87,9 @@ Result<> run_batch(NativeRunner& native, EngineRunner& engine, std::span<const C
     }
     Case small = cases[i];
     if (finding.verdict == Verdict::kMismatch) {
-      small = shrink(cases[i], native, engine);
+      small = shrink(cases[i], *native, engine);
       Outcome n, e;
-      VELLUM_TRY(native.run({&small, 1}, {&n, 1}));
+      VELLUM_TRY(native->run({&small, 1}, {&n, 1}));
       engine.run(small, e);
       finding.differences = compare(small, n, e);
     }
@@ -126,7 +134,7 @@ Result<int> run(const Options& options) {
       const bool wanted = options.mode == "any" || c.compat == (options.mode == "32");
       if (wanted && !(c.compat && limits.no_compat)) known.push_back(c);
     }
-    for (const Case& c : known) VELLUM_TRY(run_batch(*native, *engine, {&c, 1}, options, tally));
+    for (const Case& c : known) VELLUM_TRY(run_batch(native, *engine, {&c, 1}, options, tally));
     fmt::print("{} reproducers run, {} mismatched\n", tally.run, tally.mismatched);
   }
   fmt::print("seed {}\n", options.seed);
@@ -137,18 +145,18 @@ Result<int> run(const Options& options) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
   const double busy_before = native->seconds() + own_seconds();
-  std::vector<Case> batch(NativeRunner::kBatch);
+  std::vector<Case> batch(kBatch);
   const u64 before = tally.run;
   while (elapsed() < options.seconds) {
     for (Case& c : batch) c = generator.next();
-    VELLUM_TRY(run_batch(*native, *engine, batch, options, tally));
+    VELLUM_TRY(run_batch(native, *engine, batch, options, tally));
   }
   const double busy = native->seconds() + own_seconds() - busy_before;
   fmt::print(
       "{} cases in {:.1f} s ({:.0f} a second of processor time), {} of them faulted on the processor, "
-      "{} mismatched, {} taken back by the processor\n",
+      "{} mismatched, {} taken back by the processor, {} not judged\n",
       tally.run, elapsed(), static_cast<double>(tally.run - before) / std::max(busy, 0.001), tally.faulted,
-      tally.mismatched, tally.taken_back);
+      tally.mismatched, tally.taken_back, tally.not_judged);
   for (const auto& [name, count] : tally.by_mnemonic) fmt::print("  {:>8} {}\n", count, name);
   return tally.mismatched == 0 ? 0 : 1;
 }

@@ -3,14 +3,17 @@
 // The child lives in its signal handler: it puts the next case's state into the signal frame, with TF set,
 // and returns; the processor runs one instruction and traps (or faults) back into the handler, which reads
 // the outcome from the new frame. A seccomp filter ends the child on any other system call than those this
-// takes.
+// takes. What of its own is left there (native_child.hpp), besides the case's memory, is known, and checked
+// at the start.
 #pragma once
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/fd.hpp"
 #include "case.hpp"
+#include "native_child.hpp"
 
 namespace vellum::differential {
 
@@ -22,8 +25,6 @@ struct HostLimits {
 
 class NativeRunner {
  public:
-  static constexpr unsigned kBatch = 256;
-
   static Result<std::unique_ptr<NativeRunner>> create();
   ~NativeRunner();
 
@@ -31,16 +32,19 @@ class NativeRunner {
   Result<> run(std::span<const Case> cases, std::span<Outcome> outcomes);
   /// Finds out by a NOP each.
   Result<HostLimits> probe();
+  /// Whether an access there meets the rig's memory, its program or the kernel's vsyscall page: what comes of
+  /// such a case says nothing, and the child may be damaged.
+  bool is_own_memory(u64 address) const;
   /// Processor time of the child, in seconds.
   double seconds() const;
 
  private:
-  friend struct ChildAccess;
-  struct Shared;
   NativeRunner() = default;
+  Result<> examine_memory();
   Mapping mapping_;
   Shared* shared_ = nullptr;
   int child_ = -1;
+  std::vector<Range> own_;
 };
 
 }  // namespace vellum::differential
