@@ -92,7 +92,7 @@ std::string bash_script() {
       words += row.name + " ";
       if (row.value.empty()) continue;
       const auto reply =
-          row.value == "FILE"
+          row.value.starts_with("FILE")
               ? std::string("compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\"))")
               : fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(row.choices, " "));
       values += fmt::format("    {},{}) {}; return ;;\n", command, row.name, reply);
@@ -108,7 +108,7 @@ std::string zsh_script() {
     values += fmt::format("    {})\n      _arguments", command);
     for (const OptionRow& row : options) {
       std::string action;
-      if (row.value == "FILE") {
+      if (row.value.starts_with("FILE")) {
         action = ":file:_files";
       } else if (!row.choices.empty()) {
         action = fmt::format(":{}:({})", row.value, fmt::join(row.choices, " "));
@@ -116,7 +116,8 @@ std::string zsh_script() {
         action = fmt::format(":{}: ", row.value);
       }
       // An option that may be given again is offered again.
-      const bool again = row.name == "--initrd" || (row.name == "--engine" && command == "diff");
+      const bool again =
+          row.name == "--initrd" || row.name == "--disk" || (row.name == "--engine" && command == "diff");
       values += fmt::format(" \\\n        '{}{}[{}]{}'", again ? "*" : "", row.name, escaped(row.help, "[]:"),
                             action);
     }
@@ -130,7 +131,7 @@ std::string fish_script() {
   for (const auto& [command, options] : subcommands()) {
     for (const OptionRow& row : options) {
       std::string action;
-      if (row.value == "FILE") {
+      if (row.value.starts_with("FILE")) {
         action = " -r -F";
       } else if (!row.value.empty()) {
         action = fmt::format(" -x -a '{}'", fmt::join(row.choices, " "));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "boot/loader.hpp"
+#include "cli/disk_option.hpp"
 #include "cli/size.hpp"
 #include "cli/suggest.hpp"
 #include "x86/cpu_model.hpp"
@@ -121,6 +122,16 @@ std::vector<OptionRow> make_table() {
          return {};
        }},
 
+      {"--disk",
+       "FILE[,KEY=VALUE...]",
+       kMachine,
+       "a virtio disk, again for more; keys: format, readonly, cache, aio, serial (docs/disks.md)",
+       {},
+       [](Options o, Text v) -> Result<> {
+         VELLUM_TRY_ASSIGN(disk, parse_disk(v));
+         o.machine.disks.push_back(std::move(disk));
+         return {};
+       }},
       {"--rng",
        "",
        kMachine,

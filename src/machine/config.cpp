@@ -28,6 +28,9 @@ Result<> check_config(const MachineConfig& config) {
   if (config.board == BoardKind::kMicro && config.rng)
     return fail(ErrorCode::kInvalidArgument,
                 "--rng needs a PCI bus, which --board micro lacks; use --board pc");
+  if (config.board == BoardKind::kMicro && !config.disks.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "--disk needs a PCI bus, which --board micro lacks; use --board pc");
   if (!config.trace_file.empty() && config.trace == TraceKind::kNone)
     return fail(ErrorCode::kInvalidArgument, "--trace-file '{}': nothing is traced; say what with --trace",
                 config.trace_file);

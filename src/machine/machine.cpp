@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/assert.hpp"
+#include "io/disk/open_disk.hpp"
 #include "machine/engine_choice.hpp"
 #include "machine/host_time.hpp"
 #include "machine/load_guest.hpp"
@@ -77,6 +78,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   std::unique_ptr<Machine> machine(new Machine(chosen, loop, std::move(progress), std::move(ended)));
   if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
   if (config.trace != TraceKind::kNone) VELLUM_TRY_ASSIGN_TO(machine->trace_, open_trace(config.trace_file));
+  VELLUM_TRY(machine->open_disks());
   VELLUM_TRY(machine->power_on());
   VELLUM_TRY(machine->open_debug_console());
   return machine;
@@ -118,10 +120,19 @@ Result<> Machine::open_debug_console() {
   return {};
 }
 
+Result<> Machine::open_disks() {
+  for (const DiskConfig& config : config_.disks) {
+    auto disk = open_disk(loop_, config, config_.clock == ClockKind::kVirtual);
+    if (!disk) return tl::unexpected(std::move(disk).error().context("--disk"));
+    disks_.push_back({std::move(*disk), config.serial});
+  }
+  return {};
+}
+
 Result<> Machine::power_on() {
   const u64 begin = host_ns();
-  const BoardResources resources{*machine_control_,   *serial_sink_, debug_sink_.get(),
-                                 virtual_wall_start_, trace_.get(),  &loop_};
+  const BoardResources resources{
+      *machine_control_, *serial_sink_, debug_sink_.get(), virtual_wall_start_, trace_.get(), &loop_, disks_};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
   VELLUM_TRY(load_guest(*board_, config_, progress_));

@@ -1,0 +1,199 @@
+#include "io/disk/host_file.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "io/disk/file_lock.hpp"
+
+namespace vellum {
+
+Result<std::unique_ptr<HostFile>> HostFile::open(IoQueue& queue, const std::string& path,
+                                                 const Options& options) {
+  const int flags = options.writable ? O_RDWR : O_RDONLY;
+  auto opened = FileDescriptor::open(path, flags | O_NONBLOCK | O_NOCTTY);  // a FIFO would wait for a writer
+  if (!opened) {
+    if (options.writable && (errno == EACCES || errno == EROFS || errno == EPERM))
+      return fail(ErrorCode::kHost, "{}; with ,readonly it is not written to", opened.error().message);
+    return tl::unexpected(std::move(opened).error());
+  }
+  auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(*opened), path));
+  VELLUM_TRY(file->examine());
+  // io_uring takes O_NONBLOCK at its word, on files too: EAGAIN for what is not in the page cache.
+  if (::fcntl(file->fd_.get(), F_SETFL, 0) != 0)
+    return fail_errno(fmt::format("cannot use '{}'", path), errno);
+  file->writable_ = options.writable;
+  file->sync_ = options.sync;
+  if (options.lock) VELLUM_TRY(lock_image(file->fd_.get(), path, options.writable));
+  if (options.direct) {
+    // A second open file: O_DIRECT belongs to the description, and what is not aligned goes by the page
+    // cache, which the kernel keeps in step.
+    auto direct = FileDescriptor::open(path, flags | O_DIRECT);
+    if (!direct)
+      return fail(ErrorCode::kHost, "{} past the page cache (O_DIRECT); cache=writeback works anywhere",
+                  direct.error().message);
+    file->direct_ = std::move(*direct);
+    struct stat status {};
+    if (::fstat(file->direct_.get(), &status) != 0 || !file->same_file(status.st_dev, status.st_ino))
+      return fail(ErrorCode::kHost, "'{}' was replaced while it was opened", path);
+  }
+  return file;
+}
+
+Result<std::unique_ptr<HostFile>> HostFile::adopt(IoQueue& queue, FileDescriptor fd, const std::string& path,
+                                                  bool sync) {
+  auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(fd), path));
+  VELLUM_TRY(file->examine());
+  file->writable_ = true;
+  file->sync_ = sync;
+  return file;
+}
+
+Result<> HostFile::examine() {
+  struct stat status {};
+  if (::fstat(fd_.get(), &status) != 0) return fail_errno(fmt::format("cannot examine '{}'", path_), errno);
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
+  if (S_ISREG(status.st_mode)) {
+    size_ = static_cast<u64>(status.st_size);
+    return {};
+  }
+  if (S_ISBLK(status.st_mode)) {
+    block_device_ = true;
+    if (::ioctl(fd_.get(), BLKGETSIZE64, &size_) != 0)
+      return fail_errno(fmt::format("cannot ask '{}' for its size", path_), errno);
+    return {};
+  }
+  if (S_ISDIR(status.st_mode))
+    return fail(ErrorCode::kBadInput, "'{}' is a directory, not a disk image", path_);
+  return fail(ErrorCode::kBadInput, "'{}' is neither a regular file nor a block device", path_);
+}
+
+int HostFile::fd_for(u64 offset, std::span<const iovec> buffers) const {
+  if (!direct_) return fd_.get();
+  // SAFETY: the addresses are only looked at for their alignment.
+  u64 all = offset;
+  for (const iovec& buffer : buffers) all |= reinterpret_cast<u64>(buffer.iov_base) | buffer.iov_len;
+  return all % kDirectAlignment == 0 ? direct_.get() : fd_.get();
+}
+
+Task<int> HostFile::transfer(IoOperation::Kind kind, u64 offset, std::span<const iovec> buffers) {
+  Buffers rest;  // once the file moved less than asked for
+  IoOperation operation;
+  operation.kind = kind;
+  operation.fd = fd_for(offset, buffers);
+  while (!buffers.empty()) {
+    operation.offset = offset;
+    operation.buffers = buffers.data();
+    operation.buffer_count =
+        static_cast<unsigned>(std::min<std::size_t>(buffers.size(), IoOperation::kMaxBuffers));
+    IoWait done(queue_, operation);
+    const int result = co_await done;
+    if (result == -EINTR || result == -EAGAIN) continue;
+    if (result == -EINVAL && operation.fd != fd_.get()) {  // a device that wants more alignment than usual
+      operation.fd = fd_.get();
+      continue;
+    }
+    if (result < 0) co_return -result;
+    if (result == 0) {
+      if (kind == IoOperation::Kind::kWrite) co_return EIO;
+      fill_zero(buffers);  // beyond the end
+      break;
+    }
+    const u64 moved = static_cast<u64>(result);
+    offset += moved;
+    Buffers next = slice_buffers(buffers, moved, total_length(buffers) - moved);
+    if (next.empty()) break;
+    rest = std::move(next);
+    buffers = rest;
+    operation.fd = fd_for(offset, buffers);
+  }
+  co_return 0;
+}
+
+Task<int> HostFile::read(u64 offset, std::span<const iovec> buffers) {
+  return transfer(IoOperation::Kind::kRead, offset, buffers);
+}
+
+Task<int> HostFile::write(u64 offset, std::span<const iovec> buffers) {
+  return transfer(IoOperation::Kind::kWrite, offset, buffers);
+}
+
+Task<int> HostFile::sync() {
+  if (!sync_) co_return 0;
+  IoOperation operation;
+  operation.kind = IoOperation::Kind::kSync;
+  operation.fd = fd_.get();
+  IoWait done(queue_, operation);
+  const int result = co_await done;
+  co_return -result;
+}
+
+Task<int> HostFile::discard(u64 offset, u64 length) {
+  IoOperation operation;
+  operation.kind = IoOperation::Kind::kPunch;
+  operation.fd = fd_.get();
+  operation.offset = offset;
+  operation.length = length;
+  IoWait done(queue_, operation);
+  const int result = co_await done;
+  if (result == -EOPNOTSUPP || result == -ENOTTY || result == -ENODEV)
+    co_return 0;  // a hint that nobody takes
+  co_return -result;
+}
+
+Task<int> HostFile::zero(u64 offset, u64 length, bool may_unmap) {
+  IoOperation operation;
+  operation.fd = fd_.get();
+  operation.offset = offset;
+  operation.length = length;
+  operation.kind = may_unmap ? IoOperation::Kind::kPunch : IoOperation::Kind::kZero;
+  IoWait first(queue_, operation);
+  int result = co_await first;
+  if (result == 0) co_return 0;
+  if (result != -EOPNOTSUPP && result != -ENOTTY && result != -EINVAL) co_return -result;
+  while (length > 0) {
+    const u64 part = std::min<u64>(length, u64{8} << 20);
+    Buffers zeroes;
+    append_zeroes(zeroes, part);
+    Task<int> writing = write(offset, zeroes);
+    const int error = co_await writing;
+    if (error != 0) co_return error;
+    offset += part;
+    length -= part;
+  }
+  co_return 0;
+}
+
+Result<std::vector<u8>> HostFile::read_now(u64 offset, u64 length) const {
+  std::vector<u8> bytes(length);
+  u64 done = 0;
+  while (done < length) {
+    const ssize_t part =
+        ::pread(fd_.get(), bytes.data() + done, length - done, static_cast<off_t>(offset + done));
+    if (part < 0 && errno == EINTR) continue;
+    if (part < 0) return fail_errno(fmt::format("cannot read '{}'", path_), errno);
+    if (part == 0) break;
+    done += static_cast<u64>(part);
+  }
+  return bytes;
+}
+
+Result<> HostFile::write_now(u64 offset, std::span<const u8> bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t part = ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (part < 0 && errno == EINTR) continue;
+    if (part <= 0) return fail_errno(fmt::format("cannot write to '{}'", path_), part < 0 ? errno : EIO);
+    bytes = bytes.subspan(static_cast<std::size_t>(part));
+    offset += static_cast<u64>(part);
+  }
+  return {};
+}
+
+}  // namespace vellum

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Runs in the guest: fills the file system on /dev/vda, writes to /dev/vdb without one, checks that /dev/vdc is
+# read-only. The host compares what came of it.
+set -eu
+for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
+  insmod /modules/$module.ko
+done
+case $1 in
+  write)
+    [ "$(cat /sys/block/vda/serial)" = first ]
+    [ "$(cat /sys/block/vda/queue/write_cache)" = "write back" ]
+    mount -t ext4 /dev/vda /mnt
+    cp -r /bin/busybox /modules /mnt
+    dd if=/dev/urandom of=/mnt/random bs=64k count=100 2>/dev/null
+    (cd /mnt && find . -type f -exec sha256sum {} + | sort) >/tmp/sums
+    cp /tmp/sums /mnt/sums
+    fstrim /mnt
+    umount /mnt
+    # 4 KiB here and there, past the page cache, so that each is a request of its own.
+    for place in 5 1 1000 77 1023 78; do
+      dd if=/dev/vda of=/dev/vdb bs=4k skip=$place seek=$place count=1 oflag=direct conv=notrunc 2>/dev/null
+    done
+    blkdiscard -o 1048576 -l 65536 /dev/vdb
+    [ "$(cat /sys/block/vdc/ro)" = 1 ]
+    if dd if=/dev/zero of=/dev/vdc bs=4k count=1 2>/dev/null; then exit 1; fi
+    sha256sum </dev/vdc
+    sync
+    ;;
+  check)
+    mount -t ext4 -o ro /dev/vda /mnt
+    (cd /mnt && sha256sum -c sums) | grep -v ': OK$' && exit 1
+    umount /mnt
+    ;;
+esac
+echo "=== $1 done"
