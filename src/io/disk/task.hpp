@@ -30,7 +30,7 @@ struct TaskPromiseBase {
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> self) noexcept {
       // The awaiter destroys this coroutine; nothing of it is touched afterwards.
-      if (const auto awaiter = self.promise().awaiter) awaiter.resume();
+      if (const auto waiting = self.promise().awaiter) waiting.resume();
     }
     void await_resume() noexcept {}
   };
