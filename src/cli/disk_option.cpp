@@ -50,7 +50,7 @@ std::vector<Key> make_keys() {
   using Config = DiskConfig&;
   using Text = const std::string&;
   return {
-      {"format", {"raw"}, "", [](Config c, Text v) -> Result<> { return c.format = v, Result<>(); }},
+      {"format", {"raw", "qcow2"}, "", [](Config c, Text v) -> Result<> { return c.format = v, Result<>(); }},
       {"readonly",
        {"on", "off"},
        "on",

@@ -21,7 +21,7 @@ inline constexpr u64 kMaxDiskSerial = 20;  ///< bytes
 
 struct DiskConfig {
   std::string file;    ///< path
-  std::string format;  ///< "raw", or empty: look at the file
+  std::string format;  ///< "raw", "qcow2", or empty: look at the file
   bool read_only = false;
   DiskCache cache = DiskCache::kWriteback;
   DiskAio aio = DiskAio::kAuto;

@@ -193,6 +193,8 @@ Result<> HostFile::write_now(u64 offset, std::span<const u8> bytes) const {
     bytes = bytes.subspan(static_cast<std::size_t>(part));
     offset += static_cast<u64>(part);
   }
+  if (sync_ && ::fdatasync(fd_.get()) != 0)
+    return fail_errno(fmt::format("cannot write to '{}'", path_), errno);
   return {};
 }
 

@@ -40,7 +40,7 @@ class HostFile {
   /// The range reads as zeroes.
   Task<int> zero(u64 offset, u64 length, bool may_unmap);
 
-  /// At opening and creation only: blocks. Reads zeroes beyond the end.
+  /// At opening and creation only: block. What is read beyond the end is zeroes, what is written is stable.
   Result<std::vector<u8>> read_now(u64 offset, u64 length) const;
   Result<> write_now(u64 offset, std::span<const u8> bytes) const;
 

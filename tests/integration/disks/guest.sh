@@ -31,5 +31,16 @@ case $1 in
     (cd /mnt && sha256sum -c sums) | grep -v ': OK$' && exit 1
     umount /mnt
     ;;
+  endless)
+    # The first megabytes one by one, each synced, and told; then the last four over and over, until we are killed.
+    for n in 0 1 2 3 4 5 6 7 8 9 10 11; do
+      dd if=/dev/urandom of=/dev/vda bs=4k seek=$((n * 256)) count=256 conv=notrunc,fsync 2>/dev/null
+      echo "=== stable $((n + 1)) $(dd if=/dev/vda bs=1M count=$((n + 1)) 2>/dev/null | sha256sum | cut -d' ' -f1)"
+    done
+    while true; do
+      dd if=/dev/urandom of=/dev/vda bs=4k seek=3072 count=1024 conv=notrunc,fsync 2>/dev/null
+      blkdiscard -o 12582912 -l 4194304 /dev/vda
+    done
+    ;;
 esac
 echo "=== $1 done"
