@@ -55,6 +55,13 @@ std::vector<Key> make_keys() {
        {"on", "off"},
        "on",
        [](Config c, Text v) -> Result<> { return c.read_only = v == "on", Result<>(); }},
+      {"overlay",
+       {},
+       "",
+       [](Config c, Text v) -> Result<> {
+         if (v.empty()) return fail(ErrorCode::kInvalidArgument, "overlay '': it is tmp or a file");
+         return c.overlay = v, Result<>();
+       }},
       {"cache", names_of(kCaches), "",
        [](Config c, Text v) -> Result<> { return c.cache = value_of(kCaches, v), Result<>(); }},
       {"aio", names_of(kAios), "",
@@ -117,6 +124,8 @@ Result<DiskConfig> parse_disk(const std::string& text) {
   if (config.file.empty())
     return fail(ErrorCode::kInvalidArgument, "'{}': it begins with a file's name", text);
   for (std::size_t i = 1; i < words.size(); ++i) VELLUM_TRY(apply_word(keys, config, words[i]));
+  if (config.read_only && !config.overlay.empty())
+    return fail(ErrorCode::kInvalidArgument, "'{}': readonly and overlay exclude each other", text);
   return config;
 }
 

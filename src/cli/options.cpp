@@ -125,7 +125,7 @@ std::vector<OptionRow> make_table() {
       {"--disk",
        "FILE[,KEY=VALUE...]",
        kMachine,
-       "a virtio disk, again for more; keys: format, readonly, cache, aio, serial (docs/disks.md)",
+       "a disk, again for more; keys: format, readonly, overlay, cache, aio, serial (docs/disks.md)",
        {},
        [](Options o, Text v) -> Result<> {
          VELLUM_TRY_ASSIGN(disk, parse_disk(v));

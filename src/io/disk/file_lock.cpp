@@ -65,7 +65,7 @@ Result<> lock_image(int fd, const std::string& path, bool writable) {
       return fail(ErrorCode::kHost,
                   "'{}' is in use by another program (a virtual machine, qemu-img?) or another --disk, so it "
                   "cannot be "
-                  "written to; end that first, or give ,readonly to both",
+                  "written to; end that first, or give both ,readonly or ,overlay=tmp",
                   path);
     }
   for (const unsigned permission : kNotShared)

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "io/disk/file_lock.hpp"
@@ -20,7 +21,8 @@ Result<std::unique_ptr<HostFile>> HostFile::open(IoQueue& queue, const std::stri
   auto opened = FileDescriptor::open(path, flags | O_NONBLOCK | O_NOCTTY);  // a FIFO would wait for a writer
   if (!opened) {
     if (options.writable && (errno == EACCES || errno == EROFS || errno == EPERM))
-      return fail(ErrorCode::kHost, "{}; with ,readonly it is not written to", opened.error().message);
+      return fail(ErrorCode::kHost, "{}; with ,readonly or ,overlay=tmp it is not written to",
+                  opened.error().message);
     return tl::unexpected(std::move(opened).error());
   }
   auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(*opened), path));
@@ -46,13 +48,54 @@ Result<std::unique_ptr<HostFile>> HostFile::open(IoQueue& queue, const std::stri
   return file;
 }
 
-Result<std::unique_ptr<HostFile>> HostFile::adopt(IoQueue& queue, FileDescriptor fd, const std::string& path,
-                                                  bool sync) {
-  auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(fd), path));
+namespace {
+
+Result<FileDescriptor> open_temporary() {
+  const char* const folder = ::getenv("TMPDIR");
+  const std::string place = folder != nullptr && *folder != 0 ? folder : "/var/tmp";
+  // Not every file system has files without a name.
+  FileDescriptor fd(::open(place.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (fd) return fd;
+  std::string name = place + "/vellum-XXXXXX";
+  fd = FileDescriptor(::mkostemp(name.data(), O_CLOEXEC));
+  if (!fd)
+    return fail_errno(fmt::format("cannot make a temporary file in '{}' ($TMPDIR chooses another)", place),
+                      errno);
+  ::unlink(name.c_str());
+  return fd;
+}
+
+Result<> write_all(int fd, const std::string& name, u64 offset, std::span<const u8> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t part = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (part < 0 && errno == EINTR) continue;
+    if (part <= 0) return fail_errno(fmt::format("cannot write to '{}'", name), part < 0 ? errno : EIO);
+    bytes = bytes.subspan(static_cast<std::size_t>(part));
+    offset += static_cast<u64>(part);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HostFile>> HostFile::temporary(IoQueue& queue, const std::string& name,
+                                                      std::span<const u8> bytes) {
+  VELLUM_TRY_ASSIGN(fd, open_temporary());
+  VELLUM_TRY(write_all(fd.get(), name, 0, bytes));
+  auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(fd), name));
   VELLUM_TRY(file->examine());
   file->writable_ = true;
-  file->sync_ = sync;
+  file->sync_ = false;
   return file;
+}
+
+Result<> HostFile::create(const std::string& path, std::span<const u8> bytes) {
+  VELLUM_TRY_ASSIGN(fd, FileDescriptor::open(path, O_RDWR | O_CREAT | O_EXCL));
+  auto written = write_all(fd.get(), path, 0, bytes);
+  if (written && ::fsync(fd.get()) != 0)
+    written = fail_errno(fmt::format("cannot write to '{}'", path), errno);
+  if (!written) ::unlink(path.c_str());
+  return written;
 }
 
 Result<> HostFile::examine() {
@@ -186,13 +229,7 @@ Result<std::vector<u8>> HostFile::read_now(u64 offset, u64 length) const {
 }
 
 Result<> HostFile::write_now(u64 offset, std::span<const u8> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t part = ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (part < 0 && errno == EINTR) continue;
-    if (part <= 0) return fail_errno(fmt::format("cannot write to '{}'", path_), part < 0 ? errno : EIO);
-    bytes = bytes.subspan(static_cast<std::size_t>(part));
-    offset += static_cast<u64>(part);
-  }
+  VELLUM_TRY(write_all(fd_.get(), path_, offset, bytes));
   if (sync_ && ::fdatasync(fd_.get()) != 0)
     return fail_errno(fmt::format("cannot write to '{}'", path_), errno);
   return {};

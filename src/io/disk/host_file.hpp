@@ -19,9 +19,12 @@ class HostFile {
   /// `queue` outlives it. Refuses what is neither a regular file nor a block device.
   static Result<std::unique_ptr<HostFile>> open(IoQueue& queue, const std::string& path,
                                                 const Options& options);
-  /// A file that is open already, has perhaps no name, and is ours alone.
-  static Result<std::unique_ptr<HostFile>> adopt(IoQueue& queue, FileDescriptor fd, const std::string& path,
-                                                 bool sync);
+  /// A file without a name that begins with `bytes`, in $TMPDIR or /var/tmp; errors and logs call it `name`.
+  /// sync() does nothing: it goes with us.
+  static Result<std::unique_ptr<HostFile>> temporary(IoQueue& queue, const std::string& name,
+                                                     std::span<const u8> bytes);
+  /// Makes a file of `bytes` where there is none.
+  static Result<> create(const std::string& path, std::span<const u8> bytes);
 
   const std::string& path() const { return path_; }
   bool writable() const { return writable_; }

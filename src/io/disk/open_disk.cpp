@@ -1,12 +1,15 @@
 #include "io/disk/open_disk.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "io/disk/host_file.hpp"
 #include "io/disk/image_disk.hpp"
 #include "io/disk/probe.hpp"
+#include "io/disk/qcow2_create.hpp"
 #include "io/disk/qcow2_image.hpp"
 #include "io/disk/raw_image.hpp"
 
@@ -80,6 +83,52 @@ Result<std::unique_ptr<Image>> open_image(Opening& opening, const std::string& p
   return std::move(image);
 }
 
+Result<std::vector<u8>> overlay_bytes(const DiskConfig& config, const Image& base) {
+  std::error_code error;
+  const auto path = std::filesystem::absolute(config.file, error);
+  if (error) return fail(ErrorCode::kHost, "'{}': {}", config.file, error.message());
+  return empty_qcow2({base.size(), path.string(), std::string(base.format())});
+}
+
+// What is opened for reading only stands under a qcow2 image that nobody else sees.
+Result<std::unique_ptr<Image>> open_temporary_overlay(Opening& opening, const DiskConfig& config) {
+  opening.options.writable = false;
+  VELLUM_TRY_ASSIGN(base, open_image(opening, config.file, config.format));
+  VELLUM_TRY_ASSIGN(bytes, overlay_bytes(config, *base));
+  VELLUM_TRY_ASSIGN(file,
+                    HostFile::temporary(opening.queue, fmt::format("overlay of {}", config.file), bytes));
+  VELLUM_TRY_ASSIGN(image, Qcow2Image::open(std::move(file), true));
+  image->set_backing(std::move(base));
+  return std::move(image);
+}
+
+Result<std::unique_ptr<Image>> open_overlay(Opening& opening, const DiskConfig& config) {
+  if (::access(config.overlay.c_str(), F_OK) != 0 && errno == ENOENT) {
+    Opening reading{opening.queue, opening.options};
+    reading.options.writable = false;
+    VELLUM_TRY_ASSIGN(base, open_image(reading, config.file, config.format));
+    VELLUM_TRY_ASSIGN(bytes, overlay_bytes(config, *base));
+    VELLUM_TRY(HostFile::create(config.overlay, bytes));
+  }
+  VELLUM_TRY_ASSIGN(image, open_image(opening, config.overlay, "qcow2"));
+  struct stat status {};
+  const bool stands_on_it = image->backing() != nullptr && ::stat(config.file.c_str(), &status) == 0 &&
+                            image->backing()->file().same_file(status.st_dev, status.st_ino);
+  if (!stands_on_it)
+    return fail(
+        ErrorCode::kBadInput,
+        "'{}' exists and is no overlay of '{}': it stands on {}; give it without overlay=", config.overlay,
+        config.file,
+        image->backing() != nullptr ? fmt::format("'{}'", image->backing()->file().path()) : "nothing");
+  return std::move(image);
+}
+
+Result<std::unique_ptr<Image>> open_images(Opening& opening, const DiskConfig& config) {
+  if (config.overlay.empty()) return open_image(opening, config.file, config.format);
+  if (config.overlay == "tmp") return open_temporary_overlay(opening, config);
+  return open_overlay(opening, config);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Disk>> open_disk(EventLoop& loop, const DiskConfig& config, bool ordered) {
@@ -88,7 +137,7 @@ Result<std::shared_ptr<Disk>> open_disk(EventLoop& loop, const DiskConfig& confi
   opening.options.writable = !config.read_only;
   opening.options.direct = config.cache == DiskCache::kNone || config.cache == DiskCache::kDirectsync;
   opening.options.sync = config.cache != DiskCache::kUnsafe;
-  VELLUM_TRY_ASSIGN(image, open_image(opening, config.file, config.format));
+  VELLUM_TRY_ASSIGN(image, open_images(opening, config));
   ImageDisk::Options options;
   options.write_through = config.cache == DiskCache::kWritethrough || config.cache == DiskCache::kDirectsync;
   options.read_only = config.read_only;

@@ -8,8 +8,8 @@
 namespace vellum {
 namespace {
 
-constexpr u32 kExtensionBackingFormat = 0xe279'2aca, kExtensionFeatureNames = 0x6803'f857;
-constexpr u32 kMaxBackingName = 1023, kMaxSnapshots = 65536;
+constexpr u32 kExtensionFeatureNames = 0x6803'f857;
+constexpr u32 kMaxSnapshots = 65536;
 
 // Text out of a file, fit for a terminal.
 std::string printable(std::span<const u8> bytes) {
@@ -73,7 +73,7 @@ Result<> parse_extensions(std::span<const u8> cluster, Qcow2Header& header, std:
     if (length > end - at)
       return fail(ErrorCode::kBadInput, "a qcow2 header extension is longer than the header has room for");
     const auto data = cluster.subspan(at, length);
-    if (type == kExtensionBackingFormat)
+    if (type == Qcow2Header::kExtensionBackingFormat)
       header.backing_format = printable(data.first(std::min<u64>(length, 64)));
     if (type == kExtensionFeatureNames)
       for (u64 entry = 0; entry + 48 <= length; entry += 48)
@@ -118,7 +118,7 @@ Result<> check_tables(const Qcow2Header& h) {
 }  // namespace
 
 Result<Qcow2Header> parse_qcow2_header(std::span<const u8> bytes, bool writable) {
-  if (bytes.size() < 72 || load_be32(bytes.data()) != 0x5146'49fb)
+  if (bytes.size() < 72 || load_be32(bytes.data()) != Qcow2Header::kMagic)
     return fail(ErrorCode::kBadInput,
                 "this is no qcow2 image: it does not begin with a header of that format");
   const u8* at = bytes.data();
@@ -155,7 +155,7 @@ Result<Qcow2Header> parse_qcow2_header(std::span<const u8> bytes, bool writable)
                   h.refcount_order);
   }
   if (h.backing_offset != 0) {
-    if (h.backing_length > kMaxBackingName || h.backing_offset < h.header_length ||
+    if (h.backing_length > Qcow2Header::kMaxBackingName || h.backing_offset < h.header_length ||
         h.backing_offset > cluster.size() || h.backing_length > cluster.size() - h.backing_offset)
       return fail(ErrorCode::kBadInput,
                   "the name of the qcow2 image's backing file is not within its header");

@@ -21,6 +21,7 @@ enum class Qcow2Compression : u8 { kZlib = 0, kZstd = 1 };
 
 struct Qcow2Header {
   // Where fields that are rewritten stand.
+  static constexpr u32 kMagic = 0x5146'49fb, kExtensionBackingFormat = 0xe279'2aca, kMaxBackingName = 1023;
   static constexpr u64 kRefcountTableAt = 48, kIncompatibleAt = 72, kAutoclearAt = 88;
   static constexpr u64 kIncompatibleDirty = bit(0), kIncompatibleCorrupt = bit(1),
                        kIncompatibleCompression = bit(3);

@@ -30,6 +30,7 @@ case $1 in
     mount -t ext4 -o ro /dev/vda /mnt
     (cd /mnt && sha256sum -c sums) | grep -v ': OK$' && exit 1
     umount /mnt
+    dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null
     ;;
   endless)
     # The first megabytes one by one, each synced, and told; then the last four over and over, until we are killed.

@@ -30,6 +30,7 @@ TEST(DiskOption, AllKeys) {
   EXPECT_EQ(disk->aio, DiskAio::kThreads);
   EXPECT_EQ(disk->serial, "a=b,c");
   EXPECT_FALSE(parse_disk("x,readonly=off")->read_only);
+  EXPECT_EQ(parse_disk("x,overlay=tmp")->overlay, "tmp");
 }
 
 TEST(DiskOption, ErrorsNameTheWord) {
@@ -41,6 +42,8 @@ TEST(DiskOption, ErrorsNameTheWord) {
   EXPECT_NE(error_of("x,cache=fast").find("cache 'fast': unknown; it is one of writeback, none"),
             std::string::npos);
   EXPECT_NE(error_of("x,readonly=").find("readonly '': unknown"), std::string::npos);
+  EXPECT_NE(error_of("x,readonly,overlay=tmp").find("exclude each other"), std::string::npos);
+  EXPECT_NE(error_of("x,overlay=").find("it is tmp or a file"), std::string::npos);
   EXPECT_NE(error_of("x,serial=123456789012345678901").find("1 to 20 bytes"), std::string::npos);
 }
 
