@@ -50,6 +50,7 @@ Timer::~Timer() {
 }
 
 void Timer::arm(u64 deadline_ns) {
+  if (deadline_ns > Clock::kEndNs) return disarm();
   bool earlier = false;
   {
     std::scoped_lock lock(clock_.mutex_);

@@ -12,6 +12,7 @@
 // owner's state under the owner's own lock. Lock order: a device's lock, then the clock's.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -35,7 +36,8 @@ class Timer {
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  /// Fires once at `deadline_ns` (guest time, as Clock::now_ns()), at once when that is past.
+  /// Fires once at `deadline_ns` (guest time, as Clock::now_ns()), at once when that is past and never when
+  /// it is beyond Clock::kEndNs.
   void arm(u64 deadline_ns);
   void disarm();
 
@@ -49,6 +51,11 @@ class Timer {
 
 class Clock {
  public:
+  /// Guest time ends here, 292 years after power-on: virtual time stops, and no timer comes later. So a
+  /// device may add its longest period to the time without a thought of overflow, and a deadline of "never"
+  /// is one.
+  static constexpr u64 kEndNs = u64{1} << 63;
+
   virtual ~Clock() = default;
 
   /// Guest time since power-on, in nanoseconds; never goes back.
@@ -112,8 +119,9 @@ class VirtualClock final : public Clock {
 
   /// Moves time forward by `steps`. Called by the thread that runs the vCPUs.
   void retire(u64 steps) { now_ns_.fetch_add(steps, std::memory_order_relaxed); }
-  /// Moves time forward to `ns` when that is ahead: all vCPUs are halted.
+  /// Moves time forward to `ns`, or to its end, when that is ahead: all vCPUs are halted.
   void skip_to(u64 ns) {
+    ns = std::min(ns, kEndNs);
     if (ns > now_ns()) now_ns_.store(ns, std::memory_order_relaxed);
   }
 

@@ -70,6 +70,9 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   if (time.is_virtual != (config.clock == ClockKind::kVirtual))
     return fail(ErrorCode::kBadInput, "the saved state is of a machine with a {} clock, this one's is {}",
                 time.is_virtual ? "virtual" : "real", time.is_virtual ? "real" : "virtual");
+  if (time.now_ns > Clock::kEndNs)
+    return fail(ErrorCode::kBadInput,
+                "the saved state's time is {} ns after power-on, beyond the end of time", time.now_ns);
   if (time.is_virtual) {
     auto clock = std::make_unique<VirtualClock>(time.wall_start);
     clock->skip_to(time.now_ns);

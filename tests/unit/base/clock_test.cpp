@@ -109,6 +109,17 @@ TEST_F(Timers, DeadlineInThePastIsDueAtOnce) {
   EXPECT_EQ(clock.run_expired(), 1u);
 }
 
+TEST_F(Timers, DeadlineBeyondTheEndOfTimeNeverComes) {
+  one.arm(5);
+  one.arm(Clock::kEndNs + 1);
+  two.arm(Clock::kEndNs);
+  clock.skip_to(~u64{0});
+  EXPECT_EQ(clock.now_ns(), Clock::kEndNs);
+  EXPECT_EQ(clock.run_expired(), 1u);
+  EXPECT_EQ(fired, (std::vector<int>{2}));
+  EXPECT_EQ(clock.next_deadline(), std::nullopt);
+}
+
 TEST_F(Timers, SameDeadlineKeepsBoth) {
   one.arm(10);
   two.arm(10);

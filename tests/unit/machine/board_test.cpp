@@ -8,6 +8,7 @@
 
 #include "boot/memory_map.hpp"
 #include "cpu/interp/interpreter.hpp"
+#include "machine/clock_state.hpp"
 
 namespace vellum {
 namespace {
@@ -182,6 +183,15 @@ TEST_F(BoardTest, AStateUnderAnotherKindOfClockIsRefused) {
   const auto board = Board::create(config, {control, serial, &debug, 0}, saved);
   ASSERT_FALSE(board);
   EXPECT_NE(board.error().message.find("clock"), std::string::npos) << board.error().message;
+}
+
+TEST_F(BoardTest, AStateBeyondTheEndOfTimeIsRefused) {
+  auto saved = make()->save();
+  auto state = decode_state<ClockState>(saved.front());
+  ASSERT_TRUE(state);
+  state->now_ns = Clock::kEndNs + 1;
+  saved.front() = encode_state(*state);
+  EXPECT_FALSE(Board::create(config, {control, serial, &debug, 0}, saved));
 }
 
 TEST_F(BoardTest, AVcpuStateThatNoProcessorCanBeInIsRefused) {
