@@ -110,8 +110,10 @@ u64 RealClock::tsc() const {
   return __rdtsc() - start_tsc_;
 }
 
-u64 RealClock::wall_seconds() const {
-  return static_cast<u64>(::time(nullptr));
+WallTime RealClock::wall_time() const {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return {static_cast<u64>(now.tv_sec), static_cast<u32>(now.tv_nsec)};
 }
 
 VirtualClock::VirtualClock(u64 wall_start_seconds) : wall_start_seconds_(wall_start_seconds) {}

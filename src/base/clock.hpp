@@ -49,6 +49,13 @@ class Timer {
   bool armed_ = false;   // guarded by Clock::mutex_
 };
 
+/// A moment of the calendar: since the Unix epoch.
+struct WallTime {
+  u64 seconds = 0;
+  u32 nanoseconds = 0;  ///< below 10^9
+  bool operator==(const WallTime&) const = default;
+};
+
 class Clock {
  public:
   /// Guest time ends here, 292 years after power-on: virtual time stops, and no timer comes later. So a
@@ -66,8 +73,8 @@ class Clock {
   /// What the host's TSC is ahead of tsc(), if that is all the difference there is, ever.
   virtual std::optional<u64> host_tsc_lead() const { return std::nullopt; }
   virtual bool is_virtual() const = 0;
-  /// The wall clock, seconds since the Unix epoch, for the RTC: fixed start + now under a virtual clock.
-  virtual u64 wall_seconds() const = 0;
+  /// The wall clock, for the RTC: fixed start + now under a virtual clock.
+  virtual WallTime wall_time() const = 0;
 
   /// The guest time at which the machine's TSC reaches `tsc`, rounded up.
   u64 ns_of_tsc(u64 tsc) const;
@@ -95,7 +102,7 @@ class RealClock final : public Clock {
   u64 tsc_hz() const override { return tsc_hz_; }
   std::optional<u64> host_tsc_lead() const override { return start_tsc_; }
   bool is_virtual() const override { return false; }
-  u64 wall_seconds() const override;
+  WallTime wall_time() const override;
 
  private:
   u64 start_ns_;
@@ -115,7 +122,10 @@ class VirtualClock final : public Clock {
   u64 tsc() const override { return now_ns(); }
   u64 tsc_hz() const override { return kHz; }
   bool is_virtual() const override { return true; }
-  u64 wall_seconds() const override { return wall_start_seconds_ + now_ns() / kHz; }
+  WallTime wall_time() const override {
+    const u64 now = now_ns();
+    return {wall_start_seconds_ + now / kHz, static_cast<u32>(now % kHz)};
+  }
 
   /// Moves time forward by `steps`. Called by the thread that runs the vCPUs.
   void retire(u64 steps) { now_ns_.fetch_add(steps, std::memory_order_relaxed); }

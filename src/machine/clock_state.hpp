@@ -18,7 +18,7 @@ struct ClockState {
   static ClockState of(const Clock& clock) {
     const u64 now = clock.now_ns();
     return {clock.is_virtual(), now, clock.tsc(),
-            clock.is_virtual() ? clock.wall_seconds() - now / VirtualClock::kHz : 0};
+            clock.is_virtual() ? clock.wall_time().seconds - now / VirtualClock::kHz : 0};
   }
   template <class V>
   void visit(V& v) {

@@ -206,7 +206,7 @@ Result<std::optional<Outcome>> Machine::settle() {
   }
   ++resets_;
   if (const auto* virtual_clock = board_->virtual_clock())
-    virtual_wall_start_ = virtual_clock->wall_seconds();
+    virtual_wall_start_ = virtual_clock->wall_time().seconds;
   {
     std::scoped_lock lock(request_mutex_);
     control_.reset();

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 
-#include "devices/legacy/rtc_time.hpp"
-#include "devices/legacy/ticks.hpp"
-
 namespace vellum {
 namespace {
 
@@ -43,6 +40,13 @@ constexpr u64 kFirstUpdateNs = 500'000'000;
 
 /// The first second of year 0 and the last of year 9999.
 constexpr i64 kYear0 = -62'167'219'200, kYear9999 = 253'402'300'799;
+
+constexpr u64 kNever = ~u64{0};
+
+/// Register C with IRQF as the enables in B make it: PF, AF and UF stand where PIE, AIE and UIE do.
+constexpr u8 with_request(u8 flags, u8 enabled) {
+  return static_cast<u8>((flags & enabled & c::kFlags) != 0 ? flags | c::kIrqf : flags & ~c::kIrqf);
+}
 
 constexpr i64 second_of_day(i64 epoch_seconds) {
   return (epoch_seconds % 86'400 + 86'400) % 86'400;
@@ -86,22 +90,15 @@ Rtc::Rtc(Clock& clock, InterruptLine& irq8, const State& state)
         on_timer();
       }) {
   std::scoped_lock lock(mutex_);
-  // The RTC follows the machine's wall clock, with the offset and the phase that it had.
   const u64 now = clock_.now_ns();
+  // Decoded state may hold any values: a position below 128, a fraction below a second, nothing seen of the
+  // future, and a time within the years that the registers can show.
   state_.index &= 0x7f;
+  state_.wall_offset.ns %= static_cast<u32>(kNsPerSecond);
   state_.seen_ns = std::min(state_.seen_ns, now);
-  const u64 phase = state_.second_start_ns % kNsPerSecond;
-  const u64 into_second = (now + kNsPerSecond - phase) % kNsPerSecond;
-  base_ns_ = now - std::min(into_second, now);
-  // Decoded state may hold any offset: added as unsigned, and held to the years that the registers can show.
-  const auto seconds = static_cast<i64>(clock_.wall_seconds() + static_cast<u64>(state_.wall_offset));
-  base_seconds_ = std::clamp(seconds, kYear0, kYear9999);
-  // Flags in register C count from seen_ns on, so the base lies no later than it.
-  if (state_.seen_ns < base_ns_) {
-    const u64 back = std::min((base_ns_ - state_.seen_ns - 1) / kNsPerSecond + 1, base_ns_ / kNsPerSecond);
-    base_ns_ -= back * kNsPerSecond;
-    base_seconds_ -= static_cast<i64>(back);
-  }
+  RtcSpan time = wall_time() + state_.wall_offset;
+  time.seconds = std::clamp(time.seconds, kYear0, kYear9999);
+  base_ = time - span_of_ns(now);
   sync(now);
   update_irq();
   rearm(now);
@@ -113,13 +110,20 @@ bool Rtc::running() const {
   return (state_.ram[kB] & b::kSet) == 0 && (state_.ram[kA] & a::kDivider) == a::kDividerRun;
 }
 
-i64 Rtc::seconds_at(u64 ns) const {
-  return ns >= base_ns_ ? base_seconds_ + static_cast<i64>((ns - base_ns_) / kNsPerSecond)
-                        : base_seconds_ - 1;
+RtcSpan Rtc::wall_time() const {
+  const WallTime wall = clock_.wall_time();
+  return {static_cast<i64>(wall.seconds), wall.nanoseconds};
+}
+
+void Rtc::set_time(u64 now, RtcSpan time) {
+  base_ = time - span_of_ns(now);
+  state_.wall_offset = time - wall_time();
 }
 
 u64 Rtc::start_of(i64 rtc_second) const {
-  return base_ns_ + static_cast<u64>(rtc_second - base_seconds_) * kNsPerSecond;
+  const auto seconds = static_cast<u64>(rtc_second) - static_cast<u64>(base_.seconds);
+  const u128 ns = static_cast<u128>(seconds) * kNsPerSecond - base_.ns;
+  return static_cast<u64>(std::min<u128>(ns, kNever));
 }
 
 u8 Rtc::encode(unsigned value) const {
@@ -166,31 +170,30 @@ void Rtc::store_time_registers(u64 now) {
   t.month = std::clamp(decode(r[kMonth]), 1u, 12u);
   t.year = decode(r[kCenturyRegister]) % 100 * 100 + decode(r[kYear]) % 100;
   const i64 seconds = epoch_seconds_of(t);
-  base_seconds_ += seconds - seconds_at(now);
-  state_.wall_offset = seconds - static_cast<i64>(clock_.wall_seconds());
+  set_time(now, {seconds, time_at(now).ns});
   const unsigned calendar = rtc_time_of(seconds).weekday;
   state_.weekday_bias = static_cast<u8>((decode(r[kWeekday]) + 14 - calendar) % 7);
 }
 
 bool Rtc::updating(u64 now) const {
-  return running() && start_of(seconds_at(now) + 1) - now <= kUpdateNs;
+  return running() && kNsPerSecond - time_at(now).ns <= kUpdateNs;
 }
 
 // ---- Interrupts ----
 
 u64 Rtc::periodic_ticks(u64 ns) const {
   const unsigned rate = state_.ram[kA] & a::kRate;
-  if (rate == 0 || ns < base_ns_ || (state_.ram[kA] & a::kDivider) != a::kDividerRun) return 0;
+  if (rate == 0 || (state_.ram[kA] & a::kDivider) != a::kDividerRun) return 0;
   // Rates 1 and 2 are those of 8 and 9 (256 and 128 Hz): the 32 kHz time base has no faster taps there.
   const unsigned shift = rate <= 2 ? rate + 6 : rate - 1;
-  return ticks_at(ns - base_ns_, kOscillatorHz) >> shift;
+  return ticks_at(u128{base_.ns} + ns, kOscillatorHz) >> shift;
 }
 
 u64 Rtc::periodic_ns() const {
   const unsigned rate = state_.ram[kA] & a::kRate;
   const unsigned shift = rate <= 2 ? rate + 6 : rate - 1;
   const u64 next = (periodic_ticks(state_.seen_ns) + 1) << shift;
-  return base_ns_ + ns_of_ticks(next, kOscillatorHz);
+  return ns_of_ticks(next, kOscillatorHz) - base_.ns;
 }
 
 std::optional<i64> Rtc::next_alarm_after(i64 second) const {
@@ -216,8 +219,8 @@ std::optional<i64> Rtc::next_alarm_after(i64 second) const {
   return std::nullopt;
 }
 
-void Rtc::sync(u64 now) {
-  u8& flags = state_.ram[kC];
+u8 Rtc::risen_flags(u64 now) const {
+  u8 flags = 0;
   if (periodic_ticks(now) != periodic_ticks(state_.seen_ns)) flags |= c::kPf;
   if (running()) {
     const i64 before = seconds_at(state_.seen_ns);
@@ -228,21 +231,25 @@ void Rtc::sync(u64 now) {
       if (alarm && *alarm <= after) flags |= c::kAf;
     }
   }
+  return flags;
+}
+
+void Rtc::sync(u64 now) {
+  state_.ram[kC] |= risen_flags(now);
   state_.seen_ns = now;
 }
 
 void Rtc::update_irq() {
   u8& flags = state_.ram[kC];
-  // PF, AF and UF stand where PIE, AIE and UIE do in B.
-  const bool request = (flags & state_.ram[kB] & c::kFlags) != 0;
-  if (request && (flags & c::kIrqf) == 0) interrupts_.add();
-  flags = static_cast<u8>(request ? flags | c::kIrqf : flags & ~c::kIrqf);
-  irq8_.set(request);
+  const u8 before = flags;
+  flags = with_request(flags, state_.ram[kB]);
+  if ((flags & ~before & c::kIrqf) != 0) interrupts_.add();
+  irq8_.set((flags & c::kIrqf) != 0);
 }
 
 void Rtc::rearm(u64 now) {
   const u8 enabled = state_.ram[kB];
-  u64 deadline = ~u64{0};
+  u64 deadline = kNever;
   if ((state_.ram[kC] & c::kIrqf) == 0) {
     if ((enabled & b::kPie) != 0 && (state_.ram[kA] & a::kRate) != 0 &&
         (state_.ram[kA] & a::kDivider) == a::kDividerRun)
@@ -254,7 +261,6 @@ void Rtc::rearm(u64 now) {
         if (const auto alarm = next_alarm_after(second)) deadline = std::min(deadline, start_of(*alarm));
     }
   }
-  if (deadline == ~u64{0}) return timer_.disarm();
   timer_.arm(deadline);
 }
 
@@ -299,14 +305,8 @@ void Rtc::write_register(u8 index, u8 value) {
     case kA: {
       const bool was_reset = (state_.ram[kA] & a::kDivider) >= 0x60;
       state_.ram[kA] = value & static_cast<u8>(~a::kUip);
-      if (was_reset && (value & a::kDivider) == a::kDividerRun) {
-        base_seconds_ = seconds_at(now) + 1;
-        base_ns_ = now + kFirstUpdateNs;
-        if (base_ns_ >= kNsPerSecond) {
-          base_ns_ -= kNsPerSecond;
-          --base_seconds_;
-        }
-      }
+      if (was_reset && (value & a::kDivider) == a::kDividerRun)
+        set_time(now, {seconds_at(now), static_cast<u32>(kNsPerSecond - kFirstUpdateNs)});
       break;
     }
     case kB:
@@ -322,7 +322,6 @@ void Rtc::write_register(u8 index, u8 value) {
       break;
   }
   if (!was_running && running()) store_time_registers(now);
-  state_.second_start_ns = base_ns_;
   update_irq();
   rearm(now);
 }
@@ -345,7 +344,12 @@ void Rtc::write_byte(u64 offset, u8 value) {
 
 SavedState Rtc::save() const {
   std::scoped_lock lock(mutex_);
-  return encode_state(state_);
+  // Brought up to the present, so that what is saved does not depend on when the guest last looked.
+  State s = state_;
+  const u64 now = clock_.now_ns();
+  s.ram[kC] = with_request(static_cast<u8>(s.ram[kC] | risen_flags(now)), s.ram[kB]);
+  s.seen_ns = now;
+  return encode_state(s);
 }
 
 void Rtc::stats(std::vector<StatRow>& rows) const {

@@ -4,9 +4,10 @@
 // Offsets on the bus:   0   index; bit 7 masks NMI (port 0x70; reads 0xff)
 //                       1   data                   (port 0x71)
 //
-// The time is not counted but computed from the machine's clock. A host timer runs only while an enabled
-// interrupt is not yet requested: a guest that does not read register C costs nothing, and missed periodic
-// ticks are one flag, as on the chip.
+// The time is not counted but computed: it is the machine's wall clock plus an offset, to the nanosecond, and
+// the offset is what is saved. So a restored RTC shows the time and ticks at the moments that it would have
+// if the machine had not been away. A host timer runs only while an enabled interrupt is not yet requested: a
+// guest that does not read register C costs nothing, and missed periodic ticks are one flag, as on the chip.
 //
 //   second n-1 |  ...........................  UIP=1 for 2228 us | second n: registers change, UF and AF rise
 #pragma once
@@ -20,6 +21,7 @@
 #include "base/snapshot.hpp"
 #include "base/stats.hpp"
 #include "devices/legacy/byte_device.hpp"
+#include "devices/legacy/rtc_time.hpp"
 #include "irq/line.hpp"
 
 namespace vellum {
@@ -32,15 +34,15 @@ class Rtc final : public ByteDevice, public Snapshottable, public StatSource {
 
   struct State {
     static constexpr std::string_view kKind = "rtc-mc146818";
-    static constexpr u32 kVersion = 1;
+    static constexpr u32 kVersion = 2;
     std::array<u8, 128>
         ram{};  ///< all registers; the time's are current when the clock stands, stale when it runs
     u8 index = 0;
     bool nmi_masked = false;
-    i64 wall_offset = 0;      ///< RTC seconds minus the machine's wall clock
-    u64 second_start_ns = 0;  ///< a guest time at which a second began: the phase
-    u8 weekday_bias = 0;      ///< what the guest added to the calendar's day of the week, modulo 7
-    u64 seen_ns = 0;          ///< flags in register C are computed up to here
+    RtcSpan
+        wall_offset;  ///< the RTC's time minus the machine's wall clock; its `ns` is the phase of the seconds
+    u8 weekday_bias = 0;  ///< what the guest added to the calendar's day of the week, modulo 7
+    u64 seen_ns = 0;      ///< flags in register C are computed up to here
     State() {}
     /// Power-on with a good battery: 24 h, BCD, and the RAM as firmware leaves it for a machine with this
     /// much memory below and above 4 GiB, in bytes.
@@ -48,7 +50,7 @@ class Rtc final : public ByteDevice, public Snapshottable, public StatSource {
     bool operator==(const State&) const = default;
     template <class V>
     void visit(V& v) {
-      v(ram), v(index), v(nmi_masked), v(wall_offset), v(second_start_ns), v(weekday_bias), v(seen_ns);
+      v(ram), v(index), v(nmi_masked), v(wall_offset.seconds), v(wall_offset.ns), v(weekday_bias), v(seen_ns);
     }
   };
 
@@ -68,7 +70,10 @@ class Rtc final : public ByteDevice, public Snapshottable, public StatSource {
   u8 read_register(u8 index);
   void write_register(u8 index, u8 value);
   bool running() const;
-  i64 seconds_at(u64 ns) const;
+  RtcSpan time_at(u64 ns) const { return base_ + span_of_ns(ns); }
+  RtcSpan wall_time() const;
+  void set_time(u64 now, RtcSpan time);
+  i64 seconds_at(u64 ns) const { return time_at(ns).seconds; }
   u64 start_of(i64 rtc_second) const;
   u8 encode(unsigned value) const;
   unsigned decode(u8 value) const;
@@ -80,6 +85,7 @@ class Rtc final : public ByteDevice, public Snapshottable, public StatSource {
   u64 periodic_ticks(u64 ns) const;
   u64 periodic_ns() const;
   std::optional<i64> next_alarm_after(i64 second) const;
+  u8 risen_flags(u64 now) const;
   void sync(u64 now);
   void update_irq();
   void rearm(u64 now);
@@ -89,8 +95,7 @@ class Rtc final : public ByteDevice, public Snapshottable, public StatSource {
   InterruptLine& irq8_;
   mutable std::mutex mutex_;
   State state_;
-  u64 base_ns_ = 0;  // seconds_at(base_ns_) is base_seconds_, and a second begins there
-  i64 base_seconds_ = 0;
+  RtcSpan base_;  // the RTC's time at guest time 0
   std::atomic<bool> nmi_masked_;
   Counter interrupts_;
   Timer timer_;

@@ -1,9 +1,33 @@
-// Calendar arithmetic for the RTC: seconds since 1970-01-01T00:00:00Z to and from its registers' fields.
+// Calendar arithmetic for the RTC: seconds since 1970-01-01T00:00:00Z to and from its registers' fields, and
+// times to the nanosecond.
 #pragma once
 
 #include "base/int.hpp"
+#include "devices/legacy/ticks.hpp"
 
 namespace vellum {
+
+/// A time, or the distance of two, of any sign: `seconds` + `ns` nanoseconds. Sums wrap around.
+struct RtcSpan {
+  i64 seconds = 0;
+  u32 ns = 0;  ///< below 10^9
+
+  bool operator==(const RtcSpan&) const = default;
+};
+
+constexpr RtcSpan span_of_ns(u64 ns) {
+  return {static_cast<i64>(ns / kNsPerSecond), static_cast<u32>(ns % kNsPerSecond)};
+}
+constexpr RtcSpan operator+(RtcSpan a, RtcSpan b) {
+  const u64 ns = u64{a.ns} + b.ns;
+  const u64 seconds = static_cast<u64>(a.seconds) + static_cast<u64>(b.seconds) + ns / kNsPerSecond;
+  return {static_cast<i64>(seconds), static_cast<u32>(ns % kNsPerSecond)};
+}
+constexpr RtcSpan operator-(RtcSpan a, RtcSpan b) {
+  const u64 ns = kNsPerSecond + a.ns - b.ns;
+  const u64 seconds = static_cast<u64>(a.seconds) - static_cast<u64>(b.seconds) + ns / kNsPerSecond - 1;
+  return {static_cast<i64>(seconds), static_cast<u32>(ns % kNsPerSecond)};
+}
 
 struct RtcTime {
   i64 year = 1970;

@@ -8,8 +8,8 @@ namespace vellum {
 inline constexpr u64 kNsPerSecond = 1'000'000'000;
 
 /// Ticks of a `hz` oscillator that have passed at `ns`.
-constexpr u64 ticks_at(u64 ns, u64 hz) {
-  return static_cast<u64>(static_cast<u128>(ns) * hz / kNsPerSecond);
+constexpr u64 ticks_at(u128 ns, u64 hz) {
+  return static_cast<u64>(ns * hz / kNsPerSecond);
 }
 
 /// The first nanosecond at which ticks_at() is `ticks`.

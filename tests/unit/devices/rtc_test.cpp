@@ -1,6 +1,9 @@
 // The MC146818 and the CMOS RAM.
 #include "devices/legacy/rtc.hpp"
 
+#include <limits>
+#include <memory>
+
 #include "devices/legacy/rtc_time.hpp"
 #include "fixture.hpp"
 
@@ -350,6 +353,111 @@ TEST_F(RtcTest, FlagsThatRoseUnseenOutliveARoundTrip) {
   EXPECT_EQ(in(other, 1), 0x70) << "periodic, alarm and update";
   out(other, 0, 0);
   EXPECT_EQ(in(other, 1), 0x20);
+}
+
+// An RTC, and another restored from it at the same moment of another clock, 7 s and a bit after power-on.
+class RestoredRtc : public RtcTest {
+ protected:
+  /// Divider out of reset at 7.3 s: the RTC's seconds begin 0.2 s before the wall clock's from there on.
+  void reset_divider() {
+    clock.skip_to(7 * kSecond + 3 * kSecond / 10);
+    put(0xa, 0x76);
+    put(0xa, 0x2f);
+  }
+  std::unique_ptr<Rtc> restore(const SavedState& saved) {
+    const auto state = decode_state<Rtc::State>(saved);
+    EXPECT_TRUE(state) << state.error().message;
+    other_clock.skip_to(clock.now_ns());
+    return std::make_unique<Rtc>(other_clock, other_irq, state.value_or(Rtc::State()));
+  }
+
+  VirtualClock other_clock;
+  Wire other_irq;
+};
+
+TEST_F(RestoredRtc, ShowsTheSameWhereverItsSecondsBegin) {
+  reset_divider();
+  for (u64 tenths = 73; tenths < 95; ++tenths) {
+    clock.skip_to(tenths * kSecond / 10 + 7);
+    const auto other = restore(rtc.save());
+    for (const unsigned index : {0u, 2u, 4u, 7u, 0xau}) {
+      out(*other, 0, index);
+      ASSERT_EQ(in(*other, 1), get(index)) << "register " << index << " at " << clock.now_ns() << " ns";
+    }
+  }
+}
+
+TEST_F(RestoredRtc, TicksAtTheSameMoments) {
+  reset_divider();
+  put(0xb, 0x52);  // periodic, twice a second, and update
+  for (unsigned round = 0; round < 24; ++round) {
+    advance_to(clock, clock.now_ns() + kSecond / 20 + 1);
+    const auto other = restore(rtc.save());
+    ASSERT_EQ(other_clock.next_deadline(), clock.next_deadline())
+        << "restored at " << clock.now_ns() << " ns";
+    ASSERT_EQ(other_irq.level, irq.level);
+    get(0xc);
+    out(*other, 0, 0xc);
+    in(*other, 1);
+    ASSERT_EQ(other_clock.next_deadline(), clock.next_deadline()) << "and acknowledged";
+  }
+}
+
+TEST_F(RestoredRtc, SavesTheSameAtOnce) {
+  reset_divider();
+  put(0xb, 0x72);
+  for (unsigned round = 0; round < 12; ++round) {
+    clock.skip_to(clock.now_ns() + kSecond / 10 + 1);
+    const SavedState saved = rtc.save();
+    const auto other = restore(saved);
+    ASSERT_EQ(other->save().bytes, saved.bytes) << "at " << clock.now_ns() << " ns";
+  }
+}
+
+TEST_F(RestoredRtc, InTheMachinesFirstSecondToo) {
+  put(0xa, 0x76);
+  put(0xa, 0x2f);  // the first update is at 0.5 s: the second has begun before the machine did
+  put(0xb, 0x12);
+
+  const auto other = restore(rtc.save());
+
+  EXPECT_EQ(clock.next_deadline(), kSecond / 2);
+  EXPECT_EQ(other_clock.next_deadline(), kSecond / 2);
+  advance_to(other_clock, kSecond / 2);
+  EXPECT_EQ(in(*other, 1), 0x12) << "register B, as selected";
+  EXPECT_TRUE(other_irq.level);
+}
+
+TEST_F(RestoredRtc, GoesOnWithTheWallClock) {
+  reset_divider();
+  const SavedState saved = rtc.save();
+
+  VirtualClock later(VirtualClock::kEpochSeconds + 3600);
+  later.skip_to(clock.now_ns());
+  Rtc other(later, other_irq, *decode_state<Rtc::State>(saved));
+
+  out(other, 0, 4);
+  EXPECT_EQ(in(other, 1), 0x01);
+  out(other, 0, 0);
+  EXPECT_EQ(in(other, 1), get(0));
+  EXPECT_EQ(get(0), 0x07);
+}
+
+TEST_F(RestoredRtc, AnyStateEndsItsTicksWithTime) {
+  Rtc::State state = *decode_state<Rtc::State>(rtc.save());
+  state.ram[0xa] = 0x2f;
+  state.ram[0xb] = 0x72;
+  state.index = 0xff;
+  state.wall_offset = {std::numeric_limits<i64>::max(), ~u32{0}};
+  state.seen_ns = ~u64{0};
+  clock.skip_to(Clock::kEndNs - kSecond);
+
+  const auto other = restore(encode_state(state));
+  advance_to(other_clock, ~u64{0});
+
+  EXPECT_EQ(other_clock.next_deadline(), std::nullopt);
+  EXPECT_TRUE(other_irq.level);
+  EXPECT_EQ(decode_state<Rtc::State>(other->save())->wall_offset.ns, ~u32{0} % kSecond);
 }
 
 // ---- Calendar ----
