@@ -24,10 +24,15 @@ Result<FileDescriptor> FileDescriptor::open(const std::string& path, int flags, 
 }
 
 void reserve_standard_descriptors() {
-  // open() gives the lowest free number: once it gives a higher one, 0 to 2 are all taken.
+  // open() gives the lowest free number: once it gives a higher one, 0 to 2 are all taken. Read-only, so that
+  // writing to a closed standard output fails as it should; what goes to a closed standard error is lost.
   int fd = 0;
-  do fd = ::open("/dev/null", O_RDWR | O_NOCTTY);
-  while (fd >= 0 && fd <= STDERR_FILENO);
+  do {
+    fd = ::open("/dev/null", O_RDONLY | O_NOCTTY);
+    if (fd != STDERR_FILENO) continue;
+    ::close(fd);
+    fd = ::open("/dev/null", O_RDWR | O_NOCTTY);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
   if (fd >= 0) ::close(fd);
 }
 

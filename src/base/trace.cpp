@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+
+#include "base/log.hpp"
 
 namespace vellum {
 namespace {
@@ -19,20 +22,28 @@ constexpr Name kNames[] = {{"bt", TraceKind::kUnits},
 
 class DescriptorSink final : public TraceSink {
  public:
-  explicit DescriptorSink(FileDescriptor file) : file_(std::move(file)) {}
+  DescriptorSink(FileDescriptor file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
   void write(std::string_view text) override {
     const int fd = file_ ? file_.get() : STDERR_FILENO;
     const std::scoped_lock lock(mutex_);
     while (!text.empty()) {
       const ssize_t written = ::write(fd, text.data(), text.size());
       if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) return;
+      if (written <= 0) return complain(written < 0 ? errno : ENOSPC);
       text.remove_prefix(static_cast<std::size_t>(written));
     }
   }
 
  private:
+  void complain(int error) {
+    if (file_ && !complained_)
+      spdlog::warn("--trace-file '{}': {}; lines are missing in it", path_, std::strerror(error));
+    complained_ = true;
+  }
+
   const FileDescriptor file_;
+  const std::string path_;
+  bool complained_ = false;
   std::mutex mutex_;  // keeps a text in one piece; a leaf
 };
 
@@ -58,7 +69,7 @@ Result<std::unique_ptr<TraceSink>> open_trace(const std::string& path) {
   FileDescriptor file;
   if (!path.empty())
     VELLUM_TRY_ASSIGN_TO(file, FileDescriptor::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC));
-  return std::make_unique<DescriptorSink>(std::move(file));
+  return std::make_unique<DescriptorSink>(std::move(file), path);
 }
 
 }  // namespace vellum

@@ -37,7 +37,8 @@ class TraceSink {
 };
 
 /// To a file, or to standard error if `path` is empty. Each text is written at once, so that a crash loses
-/// none; what cannot be written (a full disk, a reader that is gone) is lost without a word.
+/// none. What cannot be written (a full disk, a reader that is gone) is lost; of a file, the first time is
+/// logged.
 Result<std::unique_ptr<TraceSink>> open_trace(const std::string& path);
 
 /// What one vCPU traces, and where. Copies refer to the same sink, which outlives them.

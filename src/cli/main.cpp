@@ -1,5 +1,7 @@
 // vellum: see command_line.cpp for what it understands.
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -16,8 +18,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (const auto* print = std::get_if<vellum::cli::PrintText>(&*command)) {
-    std::fputs(print->text.c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 10;
+    if (std::fputs(print->text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return 0;
+    fmt::print(stderr, "vellum: standard output: {}\n", std::strerror(errno));
+    return 10;
   }
   if (const auto* diff = std::get_if<vellum::cli::DiffOptions>(&*command))
     return vellum::cli::diff_command(*diff);

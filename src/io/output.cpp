@@ -17,6 +17,9 @@ namespace {
 FileDescriptor reopen_non_blocking(int fd) {
   struct stat status {};
   if (::fstat(fd, &status) != 0 || !(S_ISCHR(status.st_mode) || S_ISFIFO(status.st_mode))) return {};
+  // One that is not open for writing must not become so.
+  const int mode = ::fcntl(fd, F_GETFL);
+  if (mode < 0 || (mode & O_ACCMODE) == O_RDONLY) return {};
   const std::string path = fmt::format("/proc/self/fd/{}", fd);
   return FileDescriptor(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "base/assert.hpp"
+#include "base/log.hpp"
 #include "io/disk/open_disk.hpp"
 #include "machine/engine_choice.hpp"
 #include "machine/host_time.hpp"
@@ -113,8 +115,12 @@ Result<> Machine::open_debug_console() {
   if (config_.debugcon.empty()) return {};
   VELLUM_TRY_ASSIGN(file, open_for_output(config_.debugcon));
   debug_console_file_ = std::move(file);
-  // A debug console that nobody reads any more loses its output; the machine runs on.
-  VELLUM_TRY_ASSIGN(output, Output::create(loop_, debug_console_file_.get(), {}));
+  // A debug console that nobody reads any more, or whose disk is full, loses its output; the machine runs on.
+  VELLUM_TRY_ASSIGN(output,
+                    Output::create(loop_, debug_console_file_.get(), [path = config_.debugcon](int error) {
+                      spdlog::warn("--debugcon '{}': {}; what the guest writes to it from here on is lost",
+                                   path, std::strerror(error));
+                    }));
   debug_console_ = std::move(output);
   debug_sink_->open(*debug_console_);
   return {};
