@@ -95,6 +95,9 @@ Result<Command> interpret_run(const CLI::App& run, const std::vector<RawOption>&
   RunOptions options;
   const auto table = run_option_table();
   for (std::size_t i = 0; i < table.size(); ++i) VELLUM_TRY(apply_given(table[i], raw[i], options));
+  if (!options.bt_options.empty() && options.machine.engine != "bt")
+    return fail(ErrorCode::kInvalidArgument, "--bt '{}': the translator is not chosen; add --engine bt",
+                options.bt_options);
   VELLUM_TRY(check_config(options.machine));
   return options;
 }

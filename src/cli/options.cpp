@@ -41,7 +41,12 @@ std::vector<OptionRow> make_table() {
        kGuest,
        "the kernel: a bzImage, an ELF kernel with a PVH entry, or a multiboot kernel",
        {},
-       [](Options o, Text v) -> Result<> { return o.machine.kernel = v, Result<>(); }},
+       [](Options o, Text v) -> Result<> {
+         if (!o.machine.kernel.empty())
+           return fail(ErrorCode::kInvalidArgument,
+                       "'{}': a machine boots one kernel, and '{}' was given, too", v, o.machine.kernel);
+         return o.machine.kernel = v, Result<>();
+       }},
       {"--initrd",
        "FILE",
        kGuest,
@@ -99,7 +104,10 @@ std::vector<OptionRow> make_table() {
        kMachine,
        "translator, as in chain=off: unit, chain, threshold, hot, cache, memory, count, perfmap",
        {},
-       [](Options o, Text v) { return bt::parse_options(v, o.machine.bt); }},
+       [](Options o, Text v) {
+         o.bt_options = v;
+         return bt::parse_options(v, o.machine.bt);
+       }},
       {"--kvm",
        "patience=N",
        kMachine,

@@ -13,6 +13,7 @@ namespace vellum::cli {
 
 struct RunOptions {
   MachineConfig machine;
+  std::string bt_options;  ///< of --bt, as given
   bool stats = false;
   spdlog::level::level_enum log_level = spdlog::level::warn;
 };

@@ -106,7 +106,7 @@ TEST(CommandLine, EveryOptionReachesItsField) {
 }
 
 TEST(CommandLine, TheLastOfARepeatedOptionCounts) {
-  EXPECT_EQ(run_options({"run", "--kernel", "a", "--kernel", "b"}).machine.kernel, "b");
+  EXPECT_EQ(run_options({"run", "--kernel", "k", "--append", "a", "--append", "b"}).machine.append, "b");
 }
 
 TEST(CommandLine, InitrdsAddUp) {
@@ -130,6 +130,11 @@ TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "many"}), "--cpus 'many': not a whole number");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--engine", "intrp"}),
             "--engine 'intrp': unknown; did you mean 'interp'?; it is one of auto, interp, bt, kvm");
+  EXPECT_EQ(error_of({"run", "--kernel", "a", "--kernel", "b"}),
+            "--kernel 'b': a machine boots one kernel, and 'a' was given, too");
+  for (const std::string engine : {"interp", "auto", "kvm"})
+    EXPECT_EQ(error_of({"run", "--kernel", "k", "--bt", "unit=1", "--engine", engine}),
+              "--bt 'unit=1': the translator is not chosen; add --engine bt");
   EXPECT_EQ(error_of({"run"}), "no kernel given; say which with --kernel FILE");
   EXPECT_EQ(error_of({"run", "--kernel"}), "--kernel needs a value: --kernel FILE");
   EXPECT_EQ(error_of({"rnu"}), "unknown argument 'rnu'; did you mean 'run'?");
