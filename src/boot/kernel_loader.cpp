@@ -4,7 +4,9 @@
 #include <filesystem>
 
 #include "base/bits.hpp"
+#include "base/log.hpp"
 #include "boot/byte_view.hpp"
+#include "boot/decompress.hpp"
 
 namespace vellum {
 namespace {
@@ -18,6 +20,22 @@ constexpr GuestPhys kInitrdEnd32{0x38000000};
 
 u64 in_mib(u64 bytes) {
   return align_up(bytes, kMiB) >> 20;
+}
+
+// What Linux makes a root file system of: a cpio archive, perhaps compressed, behind zeros that it passes
+// over; or an image for its RAM disk.
+bool looks_like_initrd(std::span<const u8> bytes) {
+  const auto magic_at = [bytes](u64 at, std::string_view magic) {
+    const auto part = slice(bytes, at, magic.size());
+    return part && std::ranges::equal(*part, bytes_of(magic));
+  };
+  if (magic_at(0x438, "\x53\xef") || magic_at(0, "hsqs") || magic_at(0, "-rom1fs-")) return true;
+  if (magic_at(0, std::string_view("\x45\x3d\xcd\x28"))) return true;  // cramfs
+  const auto first = std::ranges::find_if(bytes, [](u8 byte) { return byte != 0; });
+  const auto rest = bytes.subspan(static_cast<std::size_t>(first - bytes.begin()));
+  if (rest.empty() || detect_compression(rest) != Compression::kUnknown) return true;
+  return starts_with(rest, {'0', '7', '0', '7', '0', '1'}) ||
+         starts_with(rest, {'0', '7', '0', '7', '0', '2'});
 }
 
 tl::unexpected<Error> has_no(std::string_view what, Protocol wanted) {
@@ -295,6 +313,13 @@ Result<GuestPhysRange> KernelLoader::place_initrd(GuestPhys end) {
                           "{} ({} MiB) does not fit below {:#x}, where this kernel wants it: raise "
                           "--memory or make it smaller",
                           initrd_names(), in_mib(size), end.value);
+  // The kernel passes over zeros, and tells the rest of what it cannot unpack when hardly anybody looks.
+  for (const BootModule& module : modules_)
+    if (!looks_like_initrd(module.bytes))
+      spdlog::warn(
+          "--initrd '{}': neither a cpio archive, compressed or not, nor a file system: Linux will not "
+          "unpack it",
+          module.path);
   plan_.initrds = {{*start, size}};
   placement_.fill_zero({*start, size});
   u64 offset = 0;

@@ -2,7 +2,11 @@
 #include "boot/loader.hpp"
 
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
 
+#include <sstream>
+
+#include "base/log.hpp"
 #include "boot/multiboot.hpp"
 #include "boot/pvh.hpp"
 #include "images.hpp"
@@ -90,6 +94,22 @@ TEST_F(LoaderTest, SeveralInitrdsAreJoinedAtWordBoundaries) {
   EXPECT_EQ(read_guest_bytes(*ram, start, 5), test::sample(5));
   EXPECT_EQ(read_guest_bytes(*ram, start + 5, 3), Bytes(3));
   EXPECT_EQ(read_guest_bytes(*ram, start + 8, 7), test::sample(7));
+}
+
+TEST_F(LoaderTest, AnInitrdThatLinuxCannotUnpackIsNamedInAWarning) {
+  std::ostringstream log;
+  const auto logger = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  add_initrd("a-cpio", {0, 0, 0, 0, '0', '7', '0', '7', '0', '1'});
+  add_initrd("a-gzip", {0x1f, 0x8b, 8, 0});
+  add_initrd("a-text", {'h', 'e', 'l', 'l', 'o'});
+  load_kernel(test::make_bzimage());
+  spdlog::set_default_logger(logger);
+
+  EXPECT_NE(log.str().find(files.path("a-text") + "'"), std::string::npos) << log.str();
+  EXPECT_EQ(log.str().find("a-cpio"), std::string::npos) << log.str();
+  EXPECT_EQ(log.str().find("a-gzip"), std::string::npos) << log.str();
 }
 
 TEST_F(LoaderTest, VmlinuxIsEnteredByPvh) {
