@@ -1,6 +1,7 @@
 #include "engine_runner.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/assert.hpp"
 #include "cpu/bt/translator.hpp"
@@ -130,14 +131,28 @@ void EngineRunner::load_registers(const Case& c) {
   engine_->push(StateMask::kAll, s);
 }
 
-void EngineRunner::run(const Case& c, std::span<const u8> bytes, u64 instructions, Outcome& o) {
+u8* EngineRunner::data() {
+  return ram_->host(GuestPhys(kDataPage));
+}
+
+void EngineRunner::put_code(u64 offset, std::span<const u8> bytes) {
   u8* code = ram_->host(GuestPhys(kCodePage));
+  if (around_ && std::equal(bytes.begin(), bytes.end(), code + offset)) return;
   std::fill_n(code, kPageSize, 0xcc);
-  std::copy(bytes.begin(), bytes.end(), code + (c.in.rip - kCode));
+  std::copy(bytes.begin(), bytes.end(), code + offset);
   ram_->note_store(GuestPhys(kCodePage), kPageSize);
+}
+
+void EngineRunner::run(const Case& c, std::span<const u8> bytes, u64 instructions, Outcome& o) {
+  put_code(c.in.rip - kCode, bytes);
   fill_data(c.data_seed, ram_->host(GuestPhys(kDataPage)), kWritableBytes);
   load_registers(c);
-  const Exit e = engine_->run(Budget{instructions});
+  std::optional<Exit> e;
+  const auto go = [&] { e = engine_->run(Budget{instructions}); };
+  if (around_)
+    around_(go);
+  else
+    go();
   VcpuState s;
   engine_->pull(StateMask::kAll, s);
   o.out.gpr = s.gpr;
@@ -150,8 +165,8 @@ void EngineRunner::run(const Case& c, std::span<const u8> bytes, u64 instruction
   std::copy_n(ram_->host(GuestPhys(kDataPage)), kWritableBytes, o.data.begin());
   if (s.cpl == 3) return;
   // A handler ran: its address is the vector, and the frame on the stack holds what was interrupted.
-  VELLUM_ASSERT(s.activity == Activity::kHalted || std::holds_alternative<exit::BudgetSpent>(e), "exit {}",
-                e.index());
+  VELLUM_ASSERT(s.activity == Activity::kHalted || std::holds_alternative<exit::BudgetSpent>(*e), "exit {}",
+                e->index());
   o.vector = static_cast<u8>(s.rip - (kKernel + kHandlers) - (s.activity == Activity::kHalted ? 1 : 0));
   const u64* frame = reinterpret_cast<const u64*>(ram_->host(GuestPhys(s.gpr[x86::kRsp] - kKernel)));
   if (x86::vector_has_error_code(o.vector)) o.error_code = static_cast<u32>(*frame++);
