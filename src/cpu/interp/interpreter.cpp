@@ -202,7 +202,9 @@ Exit Interpreter::run(Budget budget) {
     u64 done = 0;
     if (!mode_64_) [[unlikely]] {
       const u64 last = v_.state.rip + unit->bytes - 1;
-      if (last > v_.state.segment(x86::Seg::kCs).limit) {
+      const u32 last_valid = v_.state.segment(x86::Seg::kCs).limit;
+      // Nothing lies beyond 4 GiB: what runs over the end goes on at 0 (docs/fidelity.md).
+      if (last > last_valid && last_valid != 0xffff'ffff) {
         if (auto e = code_limit_fault(*unit, limit, left)) return std::move(*e);
         if (limit == 0) continue;
       }

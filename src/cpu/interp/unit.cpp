@@ -39,6 +39,13 @@ bool ends_unit_by_category(const ZydisDecodedInstruction& info) {
 
 constexpr u64 kNoPage = ~u64{0};
 
+// Where an instruction goes on that runs over the end of its page. Outside 64-bit mode linear addresses have
+// 32 bits (SDM vol. 3A §3.3.1): behind the last page comes the first.
+u64 next_page(u64 linear, x86::CodeMode mode) {
+  const u64 next = (linear | kPageMask) + 1;
+  return mode == x86::CodeMode::kLong64 ? next : static_cast<u32>(next);
+}
+
 }  // namespace
 
 UnitCache::UnitCache(Vcpu& v)
@@ -76,7 +83,7 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
   bool usable = slot != nullptr && slot->valid();
   if (usable && slot->crosses()) {
     Mmu::FetchPage second;
-    if (!v_.mmu.fetch((linear | kPageMask) + 1, second)) return nullptr;
+    if (!v_.mmu.fetch(next_page(linear, mode), second)) return nullptr;
     usable = second.physical.page_base() == slot->second_page;
   }
   if (!usable) {
@@ -133,7 +140,7 @@ bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, 
     if (status == x86::DecodeStatus::kTruncated) {
       if (!first) break;  // the next unit begins with the instruction that crosses the page
       Mmu::FetchPage next;
-      if (!v_.mmu.fetch(linear + in_page, next)) return false;
+      if (!v_.mmu.fetch(next_page(linear, mode), next)) return false;
       if (next.host != nullptr && unit.page != nullptr) {
         unit.second = &ram.code_page(next.physical);
         unit.second_page = next.physical.page_base();
