@@ -144,11 +144,21 @@ void Blk::begin(std::shared_ptr<Request> request) {
       return end(*request, kUnsupported, 0);
   }
   const u64 read_length = io.kind == DiskRequest::Kind::kRead ? io.length : 0;
-  io.done = [this, request, read_length](int error) {
+  // A driver that knows no flush may rely on what it has written (§5.2.6.2).
+  const bool stable = type == kOut && (driver_features() & kFlush) == 0;
+  io.done = [this, request, read_length, stable](int error) {
+    if (stable && error == 0) return flush_and_end(request);
     note_written(dma(), request->chain, read_length);
     end(*request, error == 0 ? kOk : kIoError, error == 0 ? read_length : 0);
   };
   disk_->submit(std::move(io));
+}
+
+void Blk::flush_and_end(std::shared_ptr<Request> request) {
+  DiskRequest flush;
+  flush.kind = DiskRequest::Kind::kFlush;
+  flush.done = [this, request](int error) { end(*request, error == 0 ? kOk : kIoError, 0); };
+  disk_->submit(std::move(flush));
 }
 
 // §5.2.6.1: struct virtio_blk_discard_write_zeroes: sector (8), number of sectors (4), flags (4; bit 0:

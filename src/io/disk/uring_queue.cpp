@@ -49,6 +49,7 @@ class UringQueue final : public IoQueue {
       VELLUM_ASSERT(submitted >= 0 || submitted == -EAGAIN || submitted == -EBUSY, "io_uring_enter: {}",
                     std::strerror(-submitted));
       if (submitted > 0) unsubmitted_ -= static_cast<unsigned>(submitted);
+      if (unsubmitted_ > 0) completions_.notify();  // a turn will come, even if nothing else is under way
     }
     bool ran = reap();
     ::io_uring_cq_eventfd_toggle(&ring_, true);

@@ -114,6 +114,18 @@ TEST_F(VirtioBlk, FlushesAndIdentifiesItself) {
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(ram->host(GuestPhys(kData)))), "serial");
 }
 
+TEST_F(VirtioBlk, ADriverWithoutFlushHasItsWritesFlushed) {
+  begin();
+  EXPECT_EQ(request(1, 0, {{kData, 512}}), 0);
+  EXPECT_EQ(disk->kinds, (std::vector{DiskRequest::Kind::kWrite, DiskRequest::Kind::kFlush}));
+  disk->kinds.clear();
+  blk->set_status(0);
+  ring.emplace(*ram, 0x20000, 16, false);
+  test::start(*blk, 1 << 9, {&*ring});
+  EXPECT_EQ(request(1, 0, {{kData, 512}}), 0);
+  EXPECT_EQ(disk->kinds, std::vector{DiskRequest::Kind::kWrite});
+}
+
 TEST_F(VirtioBlk, WritesZeroesAndDiscards) {
   begin();
   ring->put<u64>(kData, 2), ring->put<u32>(kData + 8, 1), ring->put<u32>(kData + 12, 1);
