@@ -108,6 +108,7 @@ void Placement::write(GuestPhys to, std::span<const u8> bytes) {
   const auto target = ram_.bytes(to, bytes.size());
   VELLUM_ASSERT(target.size() == bytes.size(), "write of {:#x} bytes to unclaimed {:#x}", bytes.size(),
                 to.value);
+  ram_.will_use(target);
   std::memcpy(target.data(), bytes.data(), bytes.size());
   ram_.note_store(to, bytes.size());
 }
@@ -117,6 +118,7 @@ void Placement::fill_zero(GuestPhysRange range) {
   const auto target = ram_.bytes(range.start, range.size);
   VELLUM_ASSERT(target.size() == range.size, "fill of {:#x} bytes at unclaimed {:#x}", range.size,
                 range.start.value);
+  ram_.will_use(target);
   std::memset(target.data(), 0, target.size());
   ram_.note_store(range.start, range.size);
 }

@@ -68,6 +68,7 @@ GuestRam::GuestRam(FileDescriptor fd, Mapping reserved, u8* base, u64 size, u64 
       low_size_(std::min(size, kLowRamLimit)),
       high_size_(size - low_size_),
       block_room_(block_room),
+      residency_(base, size + block_room, true),
       code_pages_(new CodePage[(size + block_room) >> kPageShift]),
       pmap_(low_size_) {}
 
@@ -150,7 +151,7 @@ void GuestRam::map_shadow(GuestPhysRange range, Behind reads, Behind stores) {
   if (remapped_) remapped_();
 }
 
-const RamViews* GuestRam::views() {
+RamViews* GuestRam::views() {
   const std::lock_guard lock(code_mutex_);
   if (views_ == nullptr && !views_refused_) {
     auto views = RamViews::create(fd_.get(), size_ + block_room_, base_);

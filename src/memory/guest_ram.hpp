@@ -27,6 +27,7 @@
 #include "base/result.hpp"
 #include "memory/pmap.hpp"
 #include "memory/ram_views.hpp"
+#include "memory/residency.hpp"
 
 namespace vellum {
 
@@ -83,9 +84,19 @@ class GuestRam {
     return GuestPhys(offset < size_ ? offset - low_size_ + kHighRamStart : offset - size_ + kFirstName);
   }
 
+  /// Where `host`, a result of one of the above, is in the memfd: for views of it.
+  u64 offset_in_memory(const u8* host) const { return static_cast<u64>(host - base_); }
+
   /// The host bytes of [start, start + size), or an empty span if any of it is not RAM for reads and stores
   /// alike, or it wraps.
   std::span<u8> bytes(GuestPhys start, u64 size) const;
+
+  /// `host`, a result of one of the above, is about to be accessed for the first time in a while: the host's
+  /// pages around it are made ready (Residency). Advice only. Any thread.
+  void will_use(const u8* host) { residency_.touch(static_cast<u64>(host - base_)); }
+  void will_use(std::span<const u8> bytes) {
+    if (!bytes.empty()) residency_.touch_range(static_cast<u64>(bytes.data() - base_), bytes.size());
+  }
 
   /// The code-tracking record of a page of memory; reads at `a` must find some.
   CodePage& code_page(GuestPhys a) const {
@@ -132,7 +143,7 @@ class GuestRam {
   bool forget_old_code(GuestPhys page);
 
   /// The views for translated code; nullptr if the host refuses them. Any thread.
-  const RamViews* views();
+  RamViews* views();
 
   /// Held around a locked access that the host cannot make with one locked instruction (a page crossing,
   /// MMIO).
@@ -162,6 +173,7 @@ class GuestRam {
   u64 low_size_;
   u64 high_size_;
   u64 block_room_;
+  Residency residency_;  ///< of the main mapping
   std::mutex split_lock_;
   std::mutex code_mutex_;  ///< changes of code_pages_ but for generations that invalidate() raises, views_,
                            ///< pmap_, blocks_

@@ -42,7 +42,10 @@ RamViews::RamViews(Mapping stores, Mapping loads, u64 size, u8* base)
       loads_(std::move(loads)),
       size_(size),
       store_delta_(static_cast<u64>(aligned(stores_) - base)),
-      load_delta_(static_cast<u64>(aligned(loads_) - base)) {}
+      load_delta_(static_cast<u64>(aligned(loads_) - base)),
+      // Reading maps a shared page for stores too, where the page allows them.
+      store_residency_(aligned(stores_), size, false),
+      load_residency_(aligned(loads_), size, false) {}
 
 bool RamViews::contains(const void* address) const {
   const auto* const a = static_cast<const u8*>(address);

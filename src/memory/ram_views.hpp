@@ -4,13 +4,14 @@
 //   stores    readable and writable, but for pages with tracked code, which are read-only
 //   loads     read-only
 //
-// Threads: protect() and release() under their caller's lock; the rest is constant.
+// Threads: protect() and release() under their caller's lock; the rest from any.
 #pragma once
 
 #include <memory>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "memory/residency.hpp"
 
 namespace vellum {
 
@@ -25,6 +26,9 @@ class RamViews {
   /// Whether `address` lies in the view for stores or the view for loads.
   bool contains(const void* address) const;
 
+  /// The page at `offset` is about to be accessed in the view for stores, or else for loads. Any thread.
+  void will_use(u64 offset, bool stores) { (stores ? store_residency_ : load_residency_).touch(offset); }
+
   /// Makes the 4 KiB page at `offset` read-only in the view for stores. When this returns, every store that
   /// did not fault is visible.
   void protect(u64 offset);
@@ -37,6 +41,7 @@ class RamViews {
   Mapping stores_, loads_;  ///< with guards of 2 MiB on both sides
   u64 size_;
   u64 store_delta_, load_delta_;
+  Residency store_residency_, load_residency_;
   bool all_protected_ = false;  ///< the host has no more mappings to give: no page may be stored to
 };
 

@@ -1,0 +1,45 @@
+// A mapping of guest memory gets its host pages in chunks, not one page at a time.
+//
+// The host maps a page when it is first touched, which is a fault each: some 0.5 us on hardware, but 15 us
+// where the host is itself a guest without nested paging. Guests touch pages near each other, so the first
+// touch of a chunk asks for all of it: 16 pages for little more than the price of one fault (16.7 and
+// 1.7 us a page were measured in such a host, docs/benchmarks.md). A chunk of which only one page is ever
+// used costs 60 KiB of host memory that the guest counts as its own anyway.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "base/int.hpp"
+
+namespace vellum {
+
+class Residency {
+ public:
+  static constexpr u64 kChunkShift = 16;
+  static constexpr u64 kChunk = u64{1} << kChunkShift;
+
+  /// `size` bytes that are mapped at `base`. `stores`: pages that nobody has stored to yet are made, zeroed;
+  /// else they are mapped only for reading where that differs.
+  Residency(u8* base, u64 size, bool stores);
+
+  /// The bytes at `offset`, which is less than the size, are about to be used. Advice only: it never fails.
+  /// Any thread.
+  void touch(u64 offset) {
+    std::atomic<u64>& word = chunks_[offset >> (kChunkShift + 6)];
+    const u64 bit = u64{1} << (offset >> kChunkShift & 63);
+    if ((word.load(std::memory_order_relaxed) & bit) == 0) [[unlikely]]
+      ask_for(offset, word, bit);
+  }
+  void touch_range(u64 offset, u64 size);
+
+ private:
+  void ask_for(u64 offset, std::atomic<u64>& word, u64 bit);
+
+  u8* base_;
+  u64 size_;
+  int advice_;
+  std::unique_ptr<std::atomic<u64>[]> chunks_;  ///< bit n of word m: chunk 64m + n was asked for
+};
+
+}  // namespace vellum
