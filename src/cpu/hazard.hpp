@@ -9,7 +9,7 @@
 
 namespace vellum {
 
-/// What gets a vCPU out of guest code that runs on the processor itself.
+/// What gets a vCPU out of guest code that does not look at the word by itself.
 class Kicker {
  public:
   virtual ~Kicker() = default;
@@ -31,6 +31,7 @@ class Hazards {
   };
 
   u32 load() const { return word_.load(std::memory_order_relaxed); }
+  u32 load_seq_cst() const { return word_.load(std::memory_order_seq_cst); }
   bool test(Bit b) const { return (word_.load(std::memory_order_acquire) & b) != 0; }
   void set(Bit b) {
     if ((word_.fetch_or(b, std::memory_order_seq_cst) & b) != 0) return;
@@ -47,6 +48,11 @@ class Hazards {
 
   /// Whom to call when a bit is set that was not; or nullptr. While no other thread sets one.
   void set_kicker(Kicker* kicker) { kicker_ = kicker; }
+
+  /// The same with nullptr, if it is this one.
+  void drop_kicker(const Kicker& kicker) {
+    if (kicker_ == &kicker) kicker_ = nullptr;
+  }
 
   /// The start-up IPI's vector. Whoever sends one stores it here, then sets kSipi.
   std::atomic<u8> sipi_vector{0};

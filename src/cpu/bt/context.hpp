@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 
 #include "cpu/interp/insn.hpp"
 #include "cpu/interp/unit.hpp"
@@ -53,6 +54,12 @@ struct Site {
   bool fip_behind =
       false;  ///< the state's FIP is to become `fip` first: the last x87 instruction before this
   u64 fip = 0;
+
+  // Through a slot that several operands share:
+  u8 shared = 0;                       ///< 1 + its number in Context::shared; 0: not
+  u8 leader = 0;                       ///< the instruction that looks it up
+  i16 shared_from = 0, shared_to = 0;  ///< the range it was looked up for, relative to this operand's address
+  bool poll = false;                   ///< not an access: Context::poll was read, before the instruction
 };
 
 /// Where indirect jumps, and direct ones to other pages, find translations by guest-virtual address: a table
@@ -102,10 +109,12 @@ struct alignas(64) Context {
   u64 target = 0;         ///< of an indirect call, or the value to push, across the push
   u64 host_tsc_lead = 0;  ///< Clock::host_tsc_lead()
   u64 scratch = 0;
-  u64 entry = 0;                            ///< host code of an indirect call's target, across the push
-  const void* hazards = nullptr;            ///< the word that is not 0 while something pends
-  std::array<const void*, 2> jump_table{};  ///< of the lower and the upper half of the address space
-  std::array<u32, 2> code_serial{};         ///< ContextNumbers::serial() of each
+  u64 entry = 0;  ///< host code of an indirect call's target, across the push
+  // While something pends, whoever set it has changed these two, so that nobody needs to look:
+  std::atomic<const void*> poll{};  ///< something to read, then nothing that can be
+  std::array<std::atomic<const void*>, 2>
+      jump_table{};  ///< of the lower and the upper half of the address space, then empty ones
+  std::array<u32, 2> code_serial{};  ///< ContextNumbers::serial() of each
   interp::Flow flow = interp::Flow::kNext;
   // Vector and x87 state (vector_state.hpp).
   u32 vectors = 0;       ///< VectorBits: what the host's registers hold
@@ -125,6 +134,7 @@ struct alignas(64) Context {
   const u8* load_vectors = nullptr;
   u64 page_mask = FlatTables::kIndexMask;
   const u64* flat_slots = nullptr;  ///< of the flat table that counts
+  std::array<u64, 8> shared{};      ///< what operands of the unit add that share a slot
   u64 jump_mask = JumpTable::kMask;
 
   FrontTlb tlb;

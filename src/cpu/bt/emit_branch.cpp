@@ -17,9 +17,9 @@ void Emitter::leave_at(u64 rip) {
 }
 
 // RAX: a guest-virtual address. R14 := its slot in the jump table, or to `miss`. All else but R15 is as
-// before, flags too. Something that pends counts as a miss where no unit looks for it.
+// before, flags too. While something pends the table is empty.
 void Emitter::find_jump(const asmjit::Label& miss) {
-  const asmjit::Label known = as_.newLabel(), strange = as_.newLabel(), found = as_.newLabel();
+  const asmjit::Label known = as_.newLabel();
   // A target in the other half is not found here: privilege changes on the way there, or it faults.
   const u64 half = source_.linear >> 63;
   as_.rorx(kT1, kT0, 7);
@@ -31,17 +31,9 @@ void Emitter::find_jump(const asmjit::Label& miss) {
   as_.mov(a::rcx, a::ptr(kT1));
   as_.lea(a::rcx, a::ptr(a::rcx, kT0));
   as_.jecxz(a::rcx, known);
-  as_.bind(strange);
   as_.mov(a::rcx, kT2);
   as_.jmp(miss);
   as_.bind(known);
-  if (!source_.counted) {
-    as_.mov(a::rcx, field(offsetof(Context, hazards), 8));
-    as_.mov(a::ecx, a::dword_ptr(a::rcx));
-    as_.jecxz(a::rcx, found);
-    as_.short_().jmp(strange);
-    as_.bind(found);
-  }
   as_.mov(a::rcx, kT2);
 }
 
@@ -57,54 +49,62 @@ void Emitter::leave_to_link(u64 target, u32 number) {
 }
 
 // What a linked jump looks at first, in RCX with all flags as they are: whether something pends, if it may
-// close a loop; whether the mapping and privilege are those that it was linked for, if it leads to another
-// page.
-void Emitter::guard_jump(std::optional<u64> other_page, bool backward, LinkSpot& spot,
-                         const asmjit::Label& out, const asmjit::Label& pending) {
-  if (!other_page && !backward) return;
+// close a loop (to `stop`, near, with RCX in R14); whether the mapping and privilege are those that it was
+// linked for, if it leads to another page.
+void Emitter::guard_jump(std::optional<u64> other_page, bool looks, LinkSpot& spot, const asmjit::Label& out,
+                         const asmjit::Label& stop) {
+  if (!other_page && !looks) return;
   constexpr i32 kNoSerial = 0x7fffffff;
-  const asmjit::Label good = as_.newLabel();
   as_.mov(kT1, a::rcx);
-  if (backward) {
-    as_.mov(a::rcx, field(offsetof(Context, hazards), 8));
-    as_.mov(a::ecx, a::dword_ptr(a::rcx));
-    const asmjit::Label quiet = other_page ? as_.newLabel() : good;
-    as_.jecxz(a::rcx, quiet);
-    as_.mov(a::rcx, kT1);
-    as_.jmp(pending);
-    if (other_page) as_.bind(quiet);
+  if (looks) {
+    as_.mov(a::rcx, field(offsetof(Context, poll), 8));
+    as_.jecxz(a::rcx, stop);
   }
   if (other_page) {
+    const asmjit::Label good = as_.newLabel();
     as_.mov(a::ecx, field(offsetof(Context, code_serial) + 4 * (*other_page >> 63), 4));
     as_.lea(a::ecx, a::ptr(a::rcx, kNoSerial));
     spot.guard = as_.offset() - 4;
     as_.jecxz(a::rcx, good);
     as_.mov(a::rcx, kT1);
     as_.jmp(out);
+    as_.bind(good);
   }
-  as_.bind(good);
   as_.mov(a::rcx, kT1);
 }
 
-// A direct transfer to `target`. Within the page it is linked: whoever runs here was let in under a mapping
-// of this page that is still in force. To another page it is linked for one mapping and privilege, and looked
-// up under others.
-//
-// A chain of jumps to higher addresses ends, so that only those to the unit's start or before look for
-// hazards. Units that count look for themselves. What makes code stale is this vCPU's own store, which leaves
-// translated code, or another processor's, which is a hazard.
-void Emitter::jump_to(u64 target) {
-  need_flags(x86::rflags::kArithmetic);
-  const asmjit::Label out = as_.newLabel(), pending = as_.newLabel();
+// A chain of jumps to higher addresses ends, so that only those to the unit's start or before look for what
+// pends. Units that count look for themselves.
+bool Emitter::loops_to(u64 target) const {
+  return !source_.counted && target <= source_.linear;
+}
+
+// User code reads what cannot be read while something pends, and so pays one or two microseconds, or as many
+// tens in some hosts, for each timer's interrupt. The kernel, where other processors' interrupts come by the
+// thousand, looks whether the pointer is there.
+bool Emitter::polls() const {
+  return source_.linear >> 63 == 0;
+}
+
+// Before the jump of this instruction: its fault leaves there. Takes R14.
+void Emitter::poll() {
+  as_.mov(kT1, field(offsetof(Context, poll), 8));
+  Site& site = make_site(0, false);
+  site.poll = true;
+  site.fresh = pack_flags(x86::rflags::kArithmetic);
+  const std::size_t begin = as_.offset();
+  as_.movzx(kT1.r32(), a::byte_ptr(kT1));
+  fault_spots_.push_back({begin, as_.offset(), as_.offset(), &site});
+}
+
+// `spot` is to be patched: the 32-bit displacement just emitted, which leads to `out` until then.
+void Emitter::add_link(LinkSpot spot, const asmjit::Label& out) {
   const u32 number = source_.first_link + static_cast<u32>(links_.size());
-  LinkSpot spot{.target = target};
-  const bool far = target >> kPageShift != source_.linear >> kPageShift;
-  const bool backward = !source_.counted && target <= source_.linear;
-  guard_jump(far ? std::optional(target) : std::nullopt, backward, spot, out, pending);
-  as_.long_().jmp(out);
   spot.offset = as_.offset() - 4;
+  spot.vectors = vectors_;
   links_.push_back(spot);
-  cold_.push_back([this, out, pending, target, number, far, backward] {
+  const bool far = spot.target >> kPageShift != source_.linear >> kPageShift;
+  cold_.push_back([this, out, target = spot.target, number, far] {
     as_.bind(out);
     if (far) {
       const asmjit::Label miss = as_.newLabel();
@@ -115,7 +115,29 @@ void Emitter::jump_to(u64 target) {
     }
     pack_host_flags();
     leave_to_link(target, number);
-    if (!backward) return;
+  });
+}
+
+// A direct transfer to `target`. Within the page it is linked: whoever runs here was let in under a mapping
+// of this page that is still in force. To another page it is linked for one mapping and privilege, and looked
+// up under others. Where it may close a loop, poll() has been there, or it looks.
+//
+// What makes code stale is this vCPU's own store, which leaves translated code, or another processor's, which
+// pends like an interrupt.
+void Emitter::jump_to(u64 target) {
+  need_flags(x86::rflags::kArithmetic);
+  const asmjit::Label out = as_.newLabel(), stop = as_.newLabel(), pending = as_.newLabel();
+  LinkSpot spot{.target = target};
+  const bool far = target >> kPageShift != source_.linear >> kPageShift;
+  const bool looks = loops_to(target) && !polls();
+  guard_jump(far ? std::optional(target) : std::nullopt, looks, spot, out, stop);
+  as_.long_().jmp(out);
+  add_link(spot, out);
+  if (!looks) return;
+  as_.bind(stop);
+  as_.mov(a::rcx, kT1);
+  as_.jmp(pending);
+  cold_.push_back([this, pending, target] {
     as_.bind(pending);
     pack_host_flags();
     leave_at(target);
@@ -123,7 +145,12 @@ void Emitter::jump_to(u64 target) {
 }
 
 void Emitter::jump() {
-  jump_to(next_rip_ + insn_->operands[0].imm.value.u);
+  const u64 target = next_rip_ + insn_->operands[0].imm.value.u;
+  if (loops_to(target) && polls()) {
+    need_flags(x86::rflags::kArithmetic);
+    poll();
+  }
+  jump_to(target);
 }
 
 void Emitter::jump_if() {
@@ -131,12 +158,22 @@ void Emitter::jump_if() {
                                        a::Inst::kIdJz, a::Inst::kIdJnz, a::Inst::kIdJbe, a::Inst::kIdJnbe,
                                        a::Inst::kIdJs, a::Inst::kIdJns, a::Inst::kIdJp,  a::Inst::kIdJnp,
                                        a::Inst::kIdJl, a::Inst::kIdJnl, a::Inst::kIdJle, a::Inst::kIdJnle};
-  const asmjit::Label taken = as_.newLabel();
+  const u64 target = next_rip_ + insn_->operands[0].imm.value.u;
+  const bool far = target >> kPageShift != source_.linear >> kPageShift;
   need_flags(x86::rflags::kArithmetic);
-  as_.emit(kJumps[insn_->info.opcode & 15], taken);
+  if (loops_to(target) && polls()) poll();
+  const asmjit::InstId jcc = kJumps[insn_->info.opcode & 15];
+  const asmjit::Label taken = as_.newLabel();
+  if (!far && (!loops_to(target) || polls())) {  // nothing to be looked at: linked as it is
+    as_.long_().emit(jcc, taken);
+    add_link({.target = target}, taken);
+    jump_to(next_rip_);
+    return;
+  }
+  as_.emit(jcc, taken);
   jump_to(next_rip_);
   as_.bind(taken);
-  jump_to(next_rip_ + insn_->operands[0].imm.value.u);
+  jump_to(target);
 }
 
 void Emitter::push_return_address() {
@@ -154,6 +191,10 @@ void Emitter::push_return_address() {
 
 void Emitter::call() {
   const u64 target = next_rip_ + insn_->operands[0].imm.value.u;
+  if (loops_to(target) && polls()) {
+    need_flags(x86::rflags::kArithmetic);
+    poll();
+  }
   push_return_address();
   if (!flat_here()) slow_.back().site->after_rip = target;
   jump_to(target);

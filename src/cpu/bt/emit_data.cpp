@@ -117,9 +117,24 @@ void Emitter::generic() {
 }
 
 void Emitter::lea() {
-  address_of(insn_->operands[1], false);
   const ZydisDecodedOperand& to = insn_->operands[0];
   const unsigned n = number_of(to.reg.value);
+  const auto& address = insn_->operands[1].mem;
+  const auto in_host = [](ZydisRegister r) { return kHostOf[number_of(r)] != kInMemory; };
+  if (in_host(to.reg.value) && to.size >= 32 && insn_->info.address_width == 64 &&
+      address.base != ZYDIS_REGISTER_NONE && address.base != ZYDIS_REGISTER_RIP && in_host(address.base) &&
+      (address.index == ZYDIS_REGISTER_NONE || in_host(address.index))) {
+    const a::Gp base = a::gpq(static_cast<u32>(kHostOf[number_of(address.base)]));
+    const auto disp = static_cast<i32>(address.disp.has_displacement ? address.disp.value : 0);
+    const u32 shift = address.scale == 8 ? 3 : address.scale == 4 ? 2 : address.scale == 2 ? 1 : 0;
+    const a::Mem from =
+        address.index == ZYDIS_REGISTER_NONE
+            ? a::ptr(base, disp)
+            : a::ptr(base, a::gpq(static_cast<u32>(kHostOf[number_of(address.index)])), shift, disp);
+    as_.lea(sized(a::gpq(static_cast<u32>(kHostOf[n])), to.size / 8), from);
+    return;
+  }
+  address_of(insn_->operands[1], false);
   if (kHostOf[n] != kInMemory) {
     const a::Gp host = a::gpq(static_cast<u32>(kHostOf[n]));
     as_.mov(sized(host, to.size / 8), sized(kT1, to.size / 8));
@@ -165,9 +180,13 @@ void Emitter::multiply() {
   const unsigned bytes = o.size / 8;
   asmjit::Operand factor;
   const bool flat = form_->memory >= 0 && flat_here();
-  if (flat) before_writing(form_->writes, form_->clobbers);
+  const auto settle_flags = [this] {
+    before_writing(form_->writes, form_->clobbers);
+    need_flags(form_->reads);
+  };
+  if (flat) settle_flags();
   if (form_->memory >= 0) factor = memory_operand(o, bytes, false);
-  if (!flat) before_writing(form_->writes, form_->clobbers);
+  if (!flat) settle_flags();
   if (form_->memory < 0) {
     scratch_ = {kT1};
     factor = register_operand(o);
@@ -178,44 +197,6 @@ void Emitter::multiply() {
   borrowed_.clear();
   after_writing(form_->writes, form_->clobbers);
   end_access();
-}
-
-// A masked count of 0 changes nothing; 1 writes OF too; the rest leave OF and AF as they were.
-void Emitter::shift_by_cl() {
-  save_flags();
-  scratch_ = {kT1};
-  const ZydisDecodedOperand& o = insn_->operands[0];
-  const a::Gp value = register_operand(o);
-  const u32 mask = o.size == 64 ? 63 : 31;
-  const asmjit::Label done = as_.newLabel();
-  as_.mov(kT2.r32(), a::ecx);  // RCX may be what is shifted
-  as_.emit(form_->host, value, a::cl);
-  as_.lahf();
-  as_.seto(a::al);
-  store_borrowed();
-  if (live_[n_] != 0) {
-    const asmjit::Label once = as_.newLabel(), merge = as_.newLabel();
-    const a::Mem flags = field(offsetof(Context, flags), 2);
-    constexpr u16 kAfOnly = pack_flags(kAf), kAfAndOf = pack_flags(kAf | kOf);
-    as_.test(kT2.r8(), mask);
-    as_.jz(done);
-    as_.lea(kT2.r32(), a::ptr(kT2, -1));
-    as_.movzx(kT1.r32(), flags);
-    as_.test(kT2.r8(), mask);
-    as_.jz(once);
-    as_.and_(kT1.r32(), u32{kAfAndOf});
-    as_.and_(a::eax, u32{0xffff} & ~u32{kAfAndOf});
-    as_.jmp(merge);
-    as_.bind(once);
-    as_.and_(kT1.r32(), u32{kAfOnly});
-    as_.and_(a::eax, u32{0xffff} & ~u32{kAfOnly});
-    as_.bind(merge);
-    as_.or_(a::eax, kT1.r32());
-    as_.mov(flags, a::ax);
-    as_.bind(done);
-  }
-  host_ = 0;
-  packed_ = kArithmetic;
 }
 
 void Emitter::exchange_compare() {

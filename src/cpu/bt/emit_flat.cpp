@@ -24,27 +24,10 @@ bool fits_32(i64 value) {
   return value == static_cast<i32>(value);
 }
 
-bool uses_stack(Scheme scheme) {
-  switch (scheme) {
-    case Scheme::kPush:
-    case Scheme::kPop:
-    case Scheme::kLeave:
-    case Scheme::kCall:
-    case Scheme::kReturn:
-    case Scheme::kCallIndirect:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
-// Whether the instruction's memory operand goes through the table. Under AC few accesses are made, to pages
-// of an address space that may have just come: they are looked up.
 bool Emitter::flat_here() const {
-  return source_.hot && !flat_ac_ && (source_.no_flat >> n_ & 1) == 0 &&
-         (form_->memory >= 0 || uses_stack(form_->scheme));
+  return flat_at(n_);
 }
 
 Site& Emitter::open_flat(unsigned size, bool write) {
@@ -52,6 +35,11 @@ Site& Emitter::open_flat(unsigned size, bool write) {
   // What the instruction is about to lose is not saved if nobody asks for it behind the instruction; at a
   // fault it is still there.
   site.fresh = pack_flags((host_ & ~packed_) | (host_ & unsaved_));
+  const Share& share = shares_[n_];
+  site.shared = share.number;
+  site.leader = share.leader;
+  site.shared_from = static_cast<i16>(share.from);
+  site.shared_to = static_cast<i16>(share.to);
   fault_spots_.push_back({as_.offset(), 0, 0, &site});
   flat_open_ = true;
   return site;
@@ -60,6 +48,38 @@ Site& Emitter::open_flat(unsigned size, bool write) {
 void Emitter::close_flat() {
   fault_spots_.back().end = fault_spots_.back().resume = as_.offset();
   flat_open_ = false;
+}
+
+// The operand at base + disp, which shares its slot: the leader looks it up for the range of all of them.
+// R15 and R14 are taken; the operand needs R14 and `base`.
+a::Mem Emitter::shared_access(const a::Gp& base, i64 disp, unsigned size, bool write) {
+  const Share& share = shares_[n_];
+  const a::Mem slot = field(offsetof(Context, shared) + 8 * (share.number - 1u), 8);
+  const auto d = static_cast<i32>(disp);
+  const bool leads = share.leader == n_;
+  if (leads) {
+    const a::Mem mask = field(offsetof(Context, page_mask), 8);
+    as_.lea(kT2, a::ptr(base, d + share.to - 1));
+    as_.pext(kT2, kT2, mask);
+    if (d + share.from == 0) {
+      as_.pext(kT1, base, mask);
+    } else {
+      as_.lea(kT1, a::ptr(base, d + share.from));
+      as_.pext(kT1, kT1, mask);
+    }
+    as_.lea(kT1, a::ptr(kT1, kT2));
+    as_.mov(kT2, field(offsetof(Context, flat_slots), 8));
+  } else {
+    as_.mov(kT1, slot);
+  }
+  Site& site = open_flat(size, write);
+  site.base = static_cast<i8>(base.id());
+  site.disp = static_cast<u64>(disp);
+  if (leads) {
+    as_.mov(kT1, a::ptr(kT2, kT1, 3));
+    as_.mov(slot, kT1);
+  }
+  return a::ptr(base, kT1, 0, d, size);
 }
 
 // The operand at base + disp. `spare` and R14 are taken; the operand needs R14 and `base`.
@@ -112,6 +132,8 @@ a::Mem Emitter::flat_operand(const ZydisDecodedOperand& operand, unsigned size, 
     load_constant(kT2, value);
   } else {
     const bool base_in_host = m.base != ZYDIS_REGISTER_NONE && kHostOf[number_of(m.base)] != kInMemory;
+    if (shares_[n_].number != 0)
+      return shared_access(a::gpq(static_cast<u32>(kHostOf[number_of(m.base)])), disp, size, write);
     if (base_in_host && m.index == ZYDIS_REGISTER_NONE && !narrow && !based &&
         fits_32(disp + static_cast<i64>(size)))
       return flat_access(a::gpq(static_cast<u32>(kHostOf[number_of(m.base)])), disp, kT2, size, write);

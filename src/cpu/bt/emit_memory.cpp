@@ -126,7 +126,8 @@ a::Mem Emitter::memory_operand(const ZydisDecodedOperand& operand, unsigned size
 // 8 bytes of the guest's stack at base + disp.
 a::Mem Emitter::stack_operand(const a::Gp& base, i32 disp, bool write) {
   if (flat_here()) {
-    a::Mem operand = flat_access(base, disp, kT2, 8, write);
+    a::Mem operand = shares_[n_].number != 0 ? shared_access(base, disp, 8, write)
+                                             : flat_access(base, disp, kT2, 8, write);
     fault_spots_.back().site->seg = static_cast<u8>(x86::Seg::kSs);
     return operand;
   }

@@ -47,6 +47,7 @@ u32 Emitter::vectors_needed(unsigned first) const {
 void Emitter::check_vectors() {
   const u32 needed = vectors_needed(n_);
   if (needed == 0) return;
+  vectors_ = needed;
   const asmjit::Label load = as_.newLabel(), loaded = as_.newLabel();
   const bool in_host = packed_ != x86::rflags::kArithmetic;
   if (in_host) {

@@ -45,6 +45,7 @@ bool Emitter::emit() {
     forms_.push_back(
         form_of(source_.decoded[n], source_.unit.insns[n], source_.model, n + 1 == source_.unit.count));
   find_live_flags();
+  plan_sharing();
   entered_ = as_.newLabel();
   at_start_ = as_.newLabel();
   refuse_ = as_.newLabel();
@@ -55,8 +56,15 @@ bool Emitter::emit() {
     if (insn_->info.mnemonic == ZYDIS_MNEMONIC_STAC) flat_ac_ = true;
     if (insn_->info.mnemonic == ZYDIS_MNEMONIC_CLAC) flat_ac_ = false;
     form_ = &forms_[n_];
-    if (called_out_) check_vectors();
+    if (called_out_) {
+      vectors_ = 0;
+      check_vectors();
+    }
     called_out_ = false;
+    if (n_ == 0) {
+      checked_ = as_.offset();
+      first_vectors_ = vectors_;
+    }
     next_rip_ += source_.unit.insns[n_].length;
     starts_.push_back(static_cast<u32>(as_.offset()));
     instruction();
@@ -173,9 +181,6 @@ void Emitter::instruction() {
     case Scheme::kMultiply:
       multiply();
       break;
-    case Scheme::kShiftByCl:
-      shift_by_cl();
-      break;
     case Scheme::kExchangeCompare:
       exchange_compare();
       break;
@@ -260,6 +265,7 @@ void Emitter::call_out() {
   site_to_scratch(make_site(0, false));
   as_.call(field(offsetof(Context, call_out), 8));
   called_out_ = true;
+  vectors_ = 0;
   fip_.reset();  // C++ has caught up, and the instruction may have set it
   host_ = 0;
   packed_ = kArithmetic;

@@ -28,6 +28,7 @@ struct LinkSpot {
   std::size_t offset = 0;  ///< of the jump's 32-bit displacement, from the start of the unit's code
   std::size_t guard = 0;  ///< of the Context::code_serial that it is good for; 0: it leads into the same page
   u64 target = 0;
+  u32 vectors = 0;  ///< VectorBits that are known to be loaded there
 };
 
 struct UnitSource {
@@ -38,6 +39,7 @@ struct UnitSource {
   bool counted;                              ///< instructions are counted against Context::left
   bool hot;                                  ///< memory operands go through the flat table
   u32 no_flat;                               ///< bit n: but not instruction n's
+  u32 no_share;                              ///< bit n: instruction n looks a slot up for itself only
   i32* runs_left;                            ///< leaves before its first instruction once this is negative
   const void* hazards;                       ///< the word that must be 0
   bool host_tsc;                             ///< Context::host_tsc_lead holds
@@ -55,6 +57,10 @@ class Emitter {
 
   std::size_t linked_offset() const { return 0; }
   std::size_t entered_offset(const asmjit::CodeHolder& holder) const { return holder.labelOffset(entered_); }
+  /// Where to jump to if the VectorBits first_vectors() are known to be loaded. Only without count and
+  /// runs_left.
+  std::size_t checked_offset() const { return checked_; }
+  u32 first_vectors() const { return first_vectors_; }
   const std::vector<LinkSpot>& links() const { return links_; }
   /// Offsets where each guest instruction's code begins, the unit's end, and what is out of line.
   const std::vector<u32>& starts() const { return starts_; }
@@ -102,8 +108,19 @@ class Emitter {
   a::Mem flat_operand(const ZydisDecodedOperand& operand, unsigned size, bool write);
   a::Mem flat_access(const a::Gp& base, i64 disp, const a::Gp& spare, unsigned size, bool write);
   a::Mem flat_constant(u64 address, unsigned size, bool write);
+  a::Mem shared_access(const a::Gp& base, i64 disp, unsigned size, bool write);
   Site& open_flat(unsigned size, bool write);
   void close_flat();
+
+  // share.cpp
+  struct Access {
+    unsigned base;  ///< guest register
+    i32 disp;
+    unsigned size;
+  };
+  std::optional<Access> plain_access(unsigned n) const;
+  void plan_sharing();
+  bool flat_at(unsigned n) const;
 
   // emit_data.cpp
   a::Gp register_operand(const ZydisDecodedOperand& operand);
@@ -112,7 +129,6 @@ class Emitter {
   void lea();
   void convert();
   void multiply();
-  void shift_by_cl();
   void exchange_compare();
   void push();
   void pop();
@@ -147,8 +163,12 @@ class Emitter {
   // emit_branch.cpp
   void jump_to(u64 target);
   void leave_to_link(u64 target, u32 number);
-  void guard_jump(std::optional<u64> other_page, bool backward, LinkSpot& spot, const asmjit::Label& out,
-                  const asmjit::Label& pending);
+  void guard_jump(std::optional<u64> other_page, bool looks, LinkSpot& spot, const asmjit::Label& out,
+                  const asmjit::Label& stop);
+  bool loops_to(u64 target) const;
+  bool polls() const;
+  void poll();
+  void add_link(LinkSpot spot, const asmjit::Label& out);
   void find_jump(const asmjit::Label& miss);
   void go_to_found();
   void target_needs_flags();
@@ -188,10 +208,21 @@ class Emitter {
   std::vector<Form> forms_;
   std::vector<u64> live_;  ///< flags that matter after each instruction
 
+  /// How an instruction's operand shares a slot of the flat table with others.
+  struct Share {
+    u8 number = 0;         ///< 1 + in Context::shared; 0: it does not
+    u8 leader = 0;         ///< the first of those that share
+    i32 from = 0, to = 0;  ///< the range of all, relative to this operand's address
+  };
+  std::vector<Share> shares_;
+
   u64 host_ = 0;     ///< guest flags that the host's flags hold
   u64 packed_ = 0;   ///< those that Context::flags holds
   u64 unsaved_ = 0;  ///< those that only the host's held before the instruction
 
+  std::size_t checked_ = 0;
+  u32 first_vectors_ = 0;
+  u32 vectors_ = 0;         ///< VectorBits that are known to be loaded
   bool called_out_ = true;  ///< the vector state may be in memory: before the unit, and behind a callout
   std::optional<u64> fip_;  ///< of the last x87 instruction, not yet in the state
 

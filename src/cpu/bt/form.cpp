@@ -18,7 +18,8 @@ struct Row {
 constexpr u64 kMost = kArithmetic & ~kCf;
 constexpr u64 kCarryOverflow = kCf | kOf;
 
-// What is left of the flags that an instruction leaves undefined is the interpreter's rule: they stay.
+// Of the flags that an instruction leaves undefined some processors write none: they count as read, so that
+// the guest's are there, and as written (alu.hpp has the same rule).
 #define ROW(name, id, reads, writes, clobbers) \
   { ZYDIS_MNEMONIC_##name, a::Inst::kId##id, reads, writes, clobbers }
 #define CONDITION(zydis, host, flags) \
@@ -48,13 +49,13 @@ constexpr Row kRows[] = {
     ROW(CLC, Clc, 0, kCf, 0),
     ROW(STC, Stc, 0, kCf, 0),
     ROW(CMC, Cmc, kCf, kCf, 0),
-    ROW(IMUL, Imul, 0, kCarryOverflow, kArithmetic & ~kCarryOverflow),
+    ROW(IMUL, Imul, kArithmetic & ~kCarryOverflow, kArithmetic, 0),
     ROW(BT, Bt, 0, kCf, kMost),
     ROW(BTS, Bts, 0, kCf, kMost),
     ROW(BTR, Btr, 0, kCf, kMost),
     ROW(BTC, Btc, 0, kCf, kMost),
-    ROW(BSF, Bsf, 0, kZf, kArithmetic & ~kZf),
-    ROW(BSR, Bsr, 0, kZf, kArithmetic & ~kZf),
+    ROW(BSF, Bsf, kArithmetic & ~kZf, kArithmetic, 0),
+    ROW(BSR, Bsr, kArithmetic & ~kZf, kArithmetic, 0),
     ROW(SHL, Shl, 0, 0, 0),
     ROW(SHR, Shr, 0, 0, 0),
     ROW(SAR, Sar, 0, 0, 0),
@@ -140,33 +141,17 @@ Form generic(const x86::Decoded& d, const Row& row) {
   return plain_operands(d, form) ? form : Form{};
 }
 
-// Shifts and rotates. By CL only shifts of registers; by an immediate, not 0 (which changes no flag).
+// Shifts and rotates, which change no flag where the count is 0.
 Form shift(const x86::Decoded& d, const Row& row) {
   Form form = generic(d, row);
   if (form.scheme == Scheme::kCallOut) return form;
-  const ZydisMnemonic m = d.info.mnemonic;
-  const bool rotate = m == ZYDIS_MNEMONIC_ROL || m == ZYDIS_MNEMONIC_ROR;
-  const bool twice = m == ZYDIS_MNEMONIC_SHLD || m == ZYDIS_MNEMONIC_SHRD;
-  const unsigned bits = d.operands[0].size;
-  const unsigned count_operand = twice ? 2 : 1;
-  if (!is_immediate(d, count_operand)) {
-    if (rotate || twice || !is_register(d, 0)) return {};
-    form.scheme = Scheme::kShiftByCl;
-    form.reads = form.writes = kArithmetic;  // brings the packed flags up to date by itself
-    return form;
-  }
-  const unsigned count =
-      static_cast<unsigned>(d.operands[count_operand].imm.value.u) & (bits == 64 ? 63 : 31);
-  if (count == 0 || (twice && count > bits)) return {};
-  const u64 overflow = count == 1 ? kOf : 0;
-  form.writes = rotate ? kCf | overflow : (kArithmetic & ~(kAf | kOf)) | overflow;
-  form.clobbers = kArithmetic & ~form.writes;
+  form.reads = form.writes = kArithmetic;
   form.byte_immediate = true;
   return form;
 }
 
 Form multiply(const x86::Decoded& d) {
-  Form form{.scheme = Scheme::kMultiply, .writes = kCarryOverflow, .clobbers = kArithmetic & ~kCarryOverflow};
+  Form form{.scheme = Scheme::kMultiply, .reads = kArithmetic & ~kCarryOverflow, .writes = kArithmetic};
   if (d.info.operand_width < 32 || !plain_operands(d, form)) return {};
   return form;
 }
@@ -177,6 +162,11 @@ Form bit_test(const x86::Decoded& d, const Row& row) {
   if (form.scheme == Scheme::kGeneric && is_memory(d, 0) && !is_immediate(d, 1))
     form.scheme = d.operands[0].size == 16 ? Scheme::kCallOut : Scheme::kBitInMemory;
   form.byte_immediate = true;
+  if (form.scheme == Scheme::kGeneric && form.memory < 0) {
+    form.reads = kMost;
+    form.writes = kArithmetic;
+    form.clobbers = 0;
+  }
   return form;
 }
 

@@ -14,9 +14,8 @@ enum class Scheme : u8 {
   kNothing,
   kGeneric,  ///< the same instruction on host registers, at most one memory operand
   kLea,
-  kConvert,   ///< CBW CWDE CDQE CWD CDQ CQO
-  kMultiply,  ///< MUL, IMUL with one operand
-  kShiftByCl,
+  kConvert,          ///< CBW CWDE CDQE CWD CDQ CQO
+  kMultiply,         ///< MUL, IMUL with one operand
   kExchangeCompare,  ///< CMPXCHG
   kPush,
   kPop,

@@ -1,5 +1,5 @@
 // Integer instructions that came with the vector extensions or beside them. What they leave undefined of the
-// flags stays as it was, which is the interpreter's rule.
+// flags is the host's answer (form.cpp).
 #include "cpu/bt/form.hpp"
 #include "cpu/interp/native/isa.hpp"
 
@@ -8,42 +8,39 @@ namespace {
 
 using namespace x86::rflags;
 
-constexpr u64 kLogic = kSf | kZf | kOf | kCf;
-
 struct Row {
   ZydisMnemonic mnemonic;
   asmjit::InstId host;
   u64 reads = 0, writes = 0;
-  u64 clobbers = 0;
 };
 
 #define ROW(name, id, ...) \
   { ZYDIS_MNEMONIC_##name, a::Inst::kId##id, __VA_ARGS__ }
 constexpr Row kRows[] = {
-    ROW(ANDN, Andn, 0, kLogic, kAf | kPf),
-    ROW(BEXTR, Bextr, 0, kZf | kCf | kOf, kSf | kAf | kPf),
-    ROW(BLSI, Blsi, 0, kLogic, kAf | kPf),
-    ROW(BLSMSK, Blsmsk, 0, kLogic, kAf | kPf),
-    ROW(BLSR, Blsr, 0, kLogic, kAf | kPf),
-    ROW(BZHI, Bzhi, 0, kLogic, kAf | kPf),
-    ROW(PDEP, Pdep, 0, 0, 0),
-    ROW(PEXT, Pext, 0, 0, 0),
-    ROW(RORX, Rorx, 0, 0, 0),
-    ROW(SARX, Sarx, 0, 0, 0),
-    ROW(SHLX, Shlx, 0, 0, 0),
-    ROW(SHRX, Shrx, 0, 0, 0),
-    ROW(MULX, Mulx, 0, 0, 0),
-    ROW(ADCX, Adcx, kCf, kCf, 0),
-    ROW(ADOX, Adox, kOf, kOf, 0),
-    ROW(POPCNT, Popcnt, 0, kArithmetic, 0),
-    ROW(LZCNT, Lzcnt, 0, kCf | kZf, kArithmetic & ~(kCf | kZf)),
-    ROW(TZCNT, Tzcnt, 0, kCf | kZf, kArithmetic & ~(kCf | kZf)),
-    ROW(CRC32, Crc32, 0, 0, 0),
-    ROW(MOVBE, Movbe, 0, 0, 0),
-    ROW(MOVNTI, Movnti, 0, 0, 0),
-    ROW(LFENCE, Lfence, 0, 0, 0),
-    ROW(SFENCE, Sfence, 0, 0, 0),
-    ROW(MFENCE, Mfence, 0, 0, 0),
+    ROW(ANDN, Andn, kAf | kPf, kArithmetic),
+    ROW(BEXTR, Bextr, kSf | kAf | kPf, kArithmetic),
+    ROW(BLSI, Blsi, kAf | kPf, kArithmetic),
+    ROW(BLSMSK, Blsmsk, kAf | kPf, kArithmetic),
+    ROW(BLSR, Blsr, kAf | kPf, kArithmetic),
+    ROW(BZHI, Bzhi, kAf | kPf, kArithmetic),
+    ROW(PDEP, Pdep, 0, 0),
+    ROW(PEXT, Pext, 0, 0),
+    ROW(RORX, Rorx, 0, 0),
+    ROW(SARX, Sarx, 0, 0),
+    ROW(SHLX, Shlx, 0, 0),
+    ROW(SHRX, Shrx, 0, 0),
+    ROW(MULX, Mulx, 0, 0),
+    ROW(ADCX, Adcx, kCf, kCf),
+    ROW(ADOX, Adox, kOf, kOf),
+    ROW(POPCNT, Popcnt, 0, kArithmetic),
+    ROW(LZCNT, Lzcnt, kArithmetic & ~(kCf | kZf), kArithmetic),
+    ROW(TZCNT, Tzcnt, kArithmetic & ~(kCf | kZf), kArithmetic),
+    ROW(CRC32, Crc32, 0, 0),
+    ROW(MOVBE, Movbe, 0, 0),
+    ROW(MOVNTI, Movnti, 0, 0),
+    ROW(LFENCE, Lfence, 0, 0),
+    ROW(SFENCE, Sfence, 0, 0),
+    ROW(MFENCE, Mfence, 0, 0),
 };
 #undef ROW
 
@@ -80,7 +77,6 @@ Form native_integer_form(const x86::Decoded& d, const x86::CpuModel& model) {
               .host = row.host,
               .reads = row.reads,
               .writes = row.writes,
-              .clobbers = row.clobbers,
               .byte_immediate = true};
     return plain_operands(d, form) ? form : Form{};
   }

@@ -74,14 +74,36 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
   v_.mmu.attach_front(context_.tlb);
   if (options_.memory != Options::Memory::kHashed) open_flat_tables();
   interp_.set_runner(*this, options_.unit, counted_);
-  context_.hazards = v_.hazards.address();
   selected_ = {&jump_table(0), &jump_table(0)};
-  context_.jump_table = {selected_[0], selected_[1]};
-  if (!counted_) v_.space.ram.watch_code(*this);
+  if (!counted_) {
+    v_.space.ram.watch_code(*this);
+    v_.hazards.set_kicker(this);
+  }
+  arm();
 }
 
 Translator::~Translator() {
-  if (!counted_) v_.space.ram.unwatch_code(*this);
+  if (counted_) return;
+  v_.hazards.drop_kicker(*this);
+  v_.space.ram.unwatch_code(*this);
+}
+
+// Any thread: something pends. Translated code meets it at its next look-up or poll.
+void Translator::kick() {
+  static const JumpTable nothing;
+  for (auto& table : context_.jump_table) table.store(&nothing, std::memory_order_seq_cst);
+  context_.poll.store(nullptr, std::memory_order_seq_cst);
+}
+
+// Takes kick() back, unless something pends still, or again. An interrupt that the guest does not let in is
+// no reason to leave: STI looks at the word of hazards itself, and all else that lets it in calls out.
+void Translator::arm() {
+  for (unsigned half = 0; half < 2; ++half)
+    context_.jump_table[half].store(selected_[half], std::memory_order_seq_cst);
+  context_.poll.store(&context_, std::memory_order_seq_cst);
+  const u32 pending = counted_ ? 0 : v_.hazards.load_seq_cst();
+  if (pending == 0 || (pending == Hazards::kInterrupt && (v_.state.rflags & x86::rflags::kIf) == 0)) return;
+  kick();
 }
 
 // Without flat tables all memory operands are looked up.
@@ -123,6 +145,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
     link(links_[*pending], *t);
   }
 
+  if (context_.poll.load(std::memory_order_relaxed) == nullptr) arm();
   const i64 left = static_cast<i64>(std::min(limit, u64{std::numeric_limits<i64>::max()}));
   context_.left = left;
   context_.flags = pack_flags(v_.state.rflags);
@@ -143,7 +166,8 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
 }
 
 void Translator::link(const Link& from, const Translation& to) {
-  cache_.patch32(from.at, static_cast<u32>(to.linked - (from.at + 4)));
+  const u8* const entry = to.checked != nullptr && (to.vectors & ~from.vectors) == 0 ? to.checked : to.linked;
+  cache_.patch32(from.at, static_cast<u32>(entry - (from.at + 4)));
   if (from.guard != nullptr) cache_.patch32(from.guard, 0 - context_.code_serial[from.target >> 63]);
   routines_.serialize();
   linked_.add();
@@ -169,8 +193,8 @@ void Translator::select_code_contexts(u32 key) {
   }
   for (unsigned half = 0; half < 2; ++half) {
     selected_[half] = &jump_table(context_.code_serial[half]);
-    context_.jump_table[half] = selected_[half];
   }
+  arm();
 }
 
 // The table for `serial`: the least recently used one gives way.
@@ -245,6 +269,7 @@ void Translator::plan(const interp::Unit& unit, Translation& t) const {
     const bool again = before->runs_left < 0;
     t.hot = t.hot || before->hot || (adaptive && again);
     t.no_flat = before->no_flat;
+    t.no_share = before->no_share;
     t.bursts = before->bursts;
     t.retries = before->retries;
     if (again && before->hot) {
@@ -280,6 +305,7 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
                           .counted = counted_,
                           .hot = t.hot,
                           .no_flat = t.no_flat,
+                          .no_share = t.no_share,
                           .runs_left = t.runs_left > 0 ? &t.runs_left : nullptr,
                           .hazards = v_.hazards.address(),
                           .host_tsc = v_.clock.host_tsc_lead().has_value(),
@@ -294,7 +320,8 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
     return nullptr;
   }
   for (const LinkSpot& spot : emitter.links())
-    links_.push_back({code + spot.offset, spot.guard != 0 ? code + spot.guard : nullptr, spot.target});
+    links_.push_back(
+        {code + spot.offset, spot.guard != 0 ? code + spot.guard : nullptr, spot.target, spot.vectors});
   for (const Emitter::FaultSpot& spot : emitter.fault_spots()) {
     spot.site->resume = code + spot.resume;
     const u32 at = cache_.offset_of(code);
@@ -302,6 +329,10 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
   }
   t.linked = code + emitter.linked_offset();
   t.entered = code + emitter.entered_offset(holder);
+  if (!counted_ && t.runs_left == 0 && emitter.first_vectors() != 0) {
+    t.checked = code + emitter.checked_offset();
+    t.vectors = emitter.first_vectors();
+  }
   t.refuse = code + emitter.refuse_offset(holder);
   t.next = static_cast<Translation*>(unit.translated);
   unit.translated = &t;
@@ -479,21 +510,44 @@ bool Translator::take_host_fault(gregset_t& registers) {
 }
 
 u64 Translator::host_fault(const Site& site, u64 linear) {
+  if (site.poll) {
+    v_.state.rip = site.next_rip - site.insn.length;
+    context_.flow = Flow::kJump;
+    return kLeave;
+  }
   host_faults_.add();
   const u64 next = run_site(site);
   if (next == kLeave && context_.flow == Flow::kFault) {
     if (v_.fault.vector == x86::kPf) retry_ = {v_.state.rip, linear, true};
+    // For the guest it is a page fault either way; a look-up is the cheaper way to it.
+    if (options_.memory == Options::Memory::kAuto && faults_too_often(site)) give_up_flat(site, false);
     return kLeave;
   }
   if (!v_.mmu.fill_flat(linear)) {
     // The page's own code may be running: it ends like a unit that stored to itself.
     if (site.write && v_.mmu.forget_old_code(linear))
       return next == kGoOn ? finish(site, Flow::kEndUnit) : next;
-    if (++site.futile == kFutileFaults) give_up_flat(site, true);
+    if (++site.futile == kFutileFaults) {
+      if (spans_pages(site, linear))
+        give_up_sharing(site);
+      else
+        give_up_flat(site, true);
+    }
   } else if (options_.memory == Options::Memory::kAuto && faults_too_often(site)) {
     give_up_flat(site, false);
   }
-  return next == kGoOn ? reinterpret_cast<u64>(site.resume) : next;
+  if (next != kGoOn) return next;
+  // The operands behind it that share its slot find what the leader would find now.
+  if (site.shared != 0)
+    context_.shared[site.shared - 1u] = flat_->look_up(linear + static_cast<u64>(i64{site.shared_from}),
+                                                       linear + static_cast<u64>(i64{site.shared_to}) - 1);
+  return reinterpret_cast<u64>(site.resume);
+}
+
+// Whether the operands that share with the one at `site` are on two pages.
+bool Translator::spans_pages(const Site& site, u64 linear) const {
+  return site.shared != 0 && (linear + static_cast<u64>(i64{site.shared_from})) >> kPageShift !=
+                                 (linear + static_cast<u64>(i64{site.shared_to}) - 1) >> kPageShift;
 }
 
 // A page fault's instruction is likely to run again now: its page is made ready, which saves a second fault
@@ -502,12 +556,14 @@ void Translator::access_again() {
   if (retry_.rip != v_.state.rip) return;
   retry_.armed = false;
   v_.mmu.fill_flat_ahead(retry_.linear);
+  v_.mmu.fill_flat_around(retry_.linear);
 }
 
 // From now on both ways into `from` lead elsewhere.
 void Translator::redirect(const Translation& from, const u8* linked, const u8* entered) {
   cache_.patch_jump(from.linked, linked);
   cache_.patch_jump(from.entered, entered);
+  if (from.checked != nullptr) cache_.patch_jump(from.checked, linked);
   routines_.serialize();
 }
 
@@ -531,6 +587,18 @@ void Translator::give_up_flat(const Site& site, bool for_good) {
     t.bursts |= bit;
     ++t.retries;
   }
+  translate_again(t);
+}
+
+// The operands that share a slot with the one at `site` keep being on two pages: they share no more.
+void Translator::give_up_sharing(const Site& site) {
+  given_up_.add();
+  auto& t = *static_cast<Translation*>(site.translation);
+  t.no_share |= u32{1} << site.leader;
+  translate_again(t);
+}
+
+void Translator::translate_again(Translation& t) {
   if (t.stale) return;
   t.stale = true;
   redirect(t, t.refuse, t.refuse);

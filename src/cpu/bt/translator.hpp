@@ -22,7 +22,8 @@ namespace vellum::bt {
 class Translator final : public Engine,
                          private interp::UnitRunner,
                          private HostFaultTaker,
-                         private CodeWatcher {
+                         private CodeWatcher,
+                         private Kicker {
  public:
   /// As interp::Interpreter.
   Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock, const x86::CpuModel& model,
@@ -48,12 +49,15 @@ class Translator final : public Engine,
     u64 linear = 0;
     const u8* linked = nullptr;
     const u8* entered = nullptr;
+    const u8* checked = nullptr;  ///< as `linked`, if `vectors` are known to be loaded; may be nullptr
+    u32 vectors = 0;
     const u8* refuse = nullptr;   ///< leaves with RIP at the unit's start
     Translation* next = nullptr;  ///< the same unit at another address, or an earlier translation
     bool stale = false;           ///< only leads to a later translation, or out
     bool hot = false;
     i32 runs_left = 0;  ///< negative: to be translated again
     u32 no_flat = 0;    ///< bit n: instruction n's memory operand is looked up although the unit is hot
+    u32 no_share = 0;   ///< bit n: instruction n's memory operand shares no slot with others
     u32 bursts = 0;     ///< those of no_flat that are tried again after a while
     u8 retries = 0;     ///< how often they were
     // What it was made from: valid while these are the pages' generations.
@@ -70,18 +74,24 @@ class Translator final : public Engine,
     const u8* at = nullptr;     ///< the displacement of the jump
     const u8* guard = nullptr;  ///< what is compared with Context::code_serial, if anything is
     u64 target = 0;
+    u32 vectors = 0;  ///< VectorBits that are known to be loaded there
   };
 
   interp::Flow run(const interp::Unit& unit, u32 key, u64 limit, u64& done) override;
   void units_dropped() override { flush(); }
   void code_changed() override;
   void code_changed(const CodePage& page) override;
+  void kick() override;
 
   const Translation* find(const interp::Unit& unit, u64 linear);
   const Translation* translate(const interp::Unit& unit, u64 linear);
   void open_flat_tables();
   void access_again();
   void give_up_flat(const Site& site, bool for_good);
+  void give_up_sharing(const Site& site);
+  void translate_again(Translation& t);
+  void arm();
+  bool spans_pages(const Site& site, u64 linear) const;
   bool faults_too_often(const Site& site) const;
   void plan(const interp::Unit& unit, Translation& t) const;
   void take_over(Translation& t);

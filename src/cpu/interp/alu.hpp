@@ -19,16 +19,17 @@ namespace vellum::interp {
 }
 
 inline constexpr u64 kAllButCarry = x86::rflags::kArithmetic & ~x86::rflags::kCf;
-inline constexpr u64 kCarryOverflow = x86::rflags::kCf | x86::rflags::kOf;
 
-/// A flag that an instruction leaves undefined may be one that the host's processor does not write at all:
-/// then it would be what our own code happened to leave there. The masks below hold what is defined; the rest
-/// stays as the guest had it, so that runs are the same each time. Of the shifts AF is undefined, and OF
-/// unless the count is 1.
-constexpr u64 defined_by_shift(u64 mask, unsigned masked_count) {
-  return masked_count == 1 ? mask : mask & ~x86::rflags::kOf;
+/// Flags as merge_flags() takes them.
+[[gnu::always_inline]] inline u32 split_flags(u64 flags) {
+  return static_cast<u32>((flags & 0xd5) << 8 | ((flags >> 11) & 1));
 }
-inline constexpr u64 kAllButAf = x86::rflags::kArithmetic & ~x86::rflags::kAf;
+
+/// What an instruction leaves undefined, or unchanged, is what the host's processor makes of the guest's
+/// flags: they are in its flags before the instruction, and all that is there behind it is the guest's. So
+/// runs are the same each time, and translated code, which runs the same instruction, agrees. Takes and gives
+/// EAX as split_flags().
+#define VELLUM_ON_GUEST_FLAGS(instruction) "addb $0x7f, %%al\n\tsahf\n\t" instruction "\n\tlahf\n\tseto %%al"
 
 // clang-format off
 #define VELLUM_BINARY(Name, mnemonic)                                                            \
@@ -75,18 +76,14 @@ inline constexpr u64 kAllButAf = x86::rflags::kArithmetic & ~x86::rflags::kAf;
       return a;                                                                                  \
     }                                                                                            \
   };
-// Shifts and rotates by CL. A masked count of 0 changes neither result nor flags; `mask` is what others change. The
-// carry comes in for RCL and RCR.
-#define VELLUM_SHIFT(Name, mnemonic, mask)                                                       \
+// Shifts and rotates by CL. A masked count of 0 changes neither result nor flags.
+#define VELLUM_SHIFT(Name, mnemonic)                                                             \
   struct Name {                                                                                  \
     template <class T>                                                                           \
     [[gnu::always_inline]] static T apply(T a, u8 count, u64& flags) {                           \
-      const unsigned masked = count & (sizeof(T) == 8 ? 63 : 31);                                \
-      if (masked == 0) return a;                                                                 \
-      u32 ax;                                                                                    \
-      asm("btq $0, %[f]\n\t" mnemonic " %%cl, %[a]\n\tlahf\n\tseto %%al"                         \
-          : [a] "+&q"(a), "=&a"(ax) : "c"(count), [f] "r"(flags) : "cc");                        \
-      merge_flags(flags, ax, defined_by_shift(mask, masked));                                                              \
+      u32 ax = split_flags(flags);                                                               \
+      asm(VELLUM_ON_GUEST_FLAGS(mnemonic " %%cl, %[a]") : [a] "+&q"(a), "+&a"(ax) : "c"(count) : "cc"); \
+      merge_flags(flags, ax);                                                                    \
       return a;                                                                                  \
     }                                                                                            \
   };
@@ -104,13 +101,13 @@ VELLUM_COMPARE(Test, "test")
 VELLUM_UNARY(Inc, "inc", kAllButCarry)
 VELLUM_UNARY(Dec, "dec", kAllButCarry)
 VELLUM_UNARY(Neg, "neg", x86::rflags::kArithmetic)
-VELLUM_SHIFT(Shl, "shl", kAllButAf)
-VELLUM_SHIFT(Shr, "shr", kAllButAf)
-VELLUM_SHIFT(Sar, "sar", kAllButAf)
-VELLUM_SHIFT(Rol, "rol", kCarryOverflow)
-VELLUM_SHIFT(Ror, "ror", kCarryOverflow)
-VELLUM_SHIFT(Rcl, "rcl", kCarryOverflow)
-VELLUM_SHIFT(Rcr, "rcr", kCarryOverflow)
+VELLUM_SHIFT(Shl, "shl")
+VELLUM_SHIFT(Shr, "shr")
+VELLUM_SHIFT(Sar, "sar")
+VELLUM_SHIFT(Rol, "rol")
+VELLUM_SHIFT(Ror, "ror")
+VELLUM_SHIFT(Rcl, "rcl")
+VELLUM_SHIFT(Rcr, "rcr")
 
 #undef VELLUM_BINARY
 #undef VELLUM_BINARY_CARRY
@@ -129,28 +126,24 @@ struct Not {
 struct Shld {
   template <class T>
   static T apply(T a, T b, u8 count, u64& flags) {
-    const unsigned masked = count & (sizeof(T) == 8 ? 63 : 31);
-    if (masked == 0) return a;
-    u32 ax;
-    asm("shld %%cl, %[b], %[a]\n\tlahf\n\tseto %%al"
-        : [a] "+&r"(a), "=&a"(ax)
+    u32 ax = split_flags(flags);
+    asm(VELLUM_ON_GUEST_FLAGS("shld %%cl, %[b], %[a]")
+        : [a] "+&r"(a), "+&a"(ax)
         : [b] "r"(b), "c"(count)
         : "cc");
-    merge_flags(flags, ax, defined_by_shift(kAllButAf, masked));
+    merge_flags(flags, ax);
     return a;
   }
 };
 struct Shrd {
   template <class T>
   static T apply(T a, T b, u8 count, u64& flags) {
-    const unsigned masked = count & (sizeof(T) == 8 ? 63 : 31);
-    if (masked == 0) return a;
-    u32 ax;
-    asm("shrd %%cl, %[b], %[a]\n\tlahf\n\tseto %%al"
-        : [a] "+&r"(a), "=&a"(ax)
+    u32 ax = split_flags(flags);
+    asm(VELLUM_ON_GUEST_FLAGS("shrd %%cl, %[b], %[a]")
+        : [a] "+&r"(a), "+&a"(ax)
         : [b] "r"(b), "c"(count)
         : "cc");
-    merge_flags(flags, ax, defined_by_shift(kAllButAf, masked));
+    merge_flags(flags, ax);
     return a;
   }
 };

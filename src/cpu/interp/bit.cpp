@@ -11,7 +11,7 @@ enum class BitOp : u8 { kTest, kSet, kReset, kComplement };
 template <BitOp op, class T>
 T apply_bit(T a, unsigned n, u64& flags) {
   const T mask = static_cast<T>(T{1} << n);
-  flags = (flags & ~x86::rflags::kCf) | ((a >> n) & 1);  // only CF; the others are undefined and stay
+  flags = (flags & ~x86::rflags::kCf) | ((a >> n) & 1);  // only CF: of an operand in memory the others stay
   if constexpr (op == BitOp::kSet) return a | mask;
   if constexpr (op == BitOp::kReset) return a & static_cast<T>(~mask);
   if constexpr (op == BitOp::kComplement) return a ^ mask;
@@ -23,8 +23,18 @@ struct Bit {
   static constexpr unsigned kBits = 8 * sizeof(T);
 
   static Flow on_reg(Vcpu& v, const Insn& i, T n) {
-    const T result = apply_bit<op, T>(reg<T>(v, i.dst), n % kBits, v.state.rflags);
-    if constexpr (op != BitOp::kTest) write_reg<T>(v, i.dst, result);
+    T a = reg<T>(v, i.dst);
+    u32 ax = split_flags(v.state.rflags);
+    if constexpr (op == BitOp::kTest)
+      asm(VELLUM_ON_GUEST_FLAGS("bt %[n], %[a]") : [a] "+&r"(a), "+&a"(ax) : [n] "r"(n) : "cc");
+    if constexpr (op == BitOp::kSet)
+      asm(VELLUM_ON_GUEST_FLAGS("bts %[n], %[a]") : [a] "+&r"(a), "+&a"(ax) : [n] "r"(n) : "cc");
+    if constexpr (op == BitOp::kReset)
+      asm(VELLUM_ON_GUEST_FLAGS("btr %[n], %[a]") : [a] "+&r"(a), "+&a"(ax) : [n] "r"(n) : "cc");
+    if constexpr (op == BitOp::kComplement)
+      asm(VELLUM_ON_GUEST_FLAGS("btc %[n], %[a]") : [a] "+&r"(a), "+&a"(ax) : [n] "r"(n) : "cc");
+    merge_flags(v.state.rflags, ax);
+    if constexpr (op != BitOp::kTest) write_reg<T>(v, i.dst, a);
     return Flow::kNext;
   }
   static Flow reg_reg(Vcpu& v, const Insn& i) { return on_reg(v, i, reg<T>(v, i.src)); }
@@ -96,13 +106,13 @@ template <bool reverse, class T>
 struct Scan {
   static void scan(Vcpu& v, u16 dst, T b) {
     T result = reg<T>(v, dst);
-    u32 ax;
+    u32 ax = split_flags(v.state.rflags);
     if constexpr (reverse) {
-      asm("bsr %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+&r"(result), "=&a"(ax) : [b] "r"(b) : "cc");
+      asm(VELLUM_ON_GUEST_FLAGS("bsr %[b], %[a]") : [a] "+&r"(result), "+&a"(ax) : [b] "r"(b) : "cc");
     } else {
-      asm("bsf %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+&r"(result), "=&a"(ax) : [b] "r"(b) : "cc");
+      asm(VELLUM_ON_GUEST_FLAGS("bsf %[b], %[a]") : [a] "+&r"(result), "+&a"(ax) : [b] "r"(b) : "cc");
     }
-    merge_flags(v.state.rflags, ax, x86::rflags::kZf);
+    merge_flags(v.state.rflags, ax);
     if (b != 0) write_reg<T>(v, dst, result);
   }
   static Flow reg_reg(Vcpu& v, const Insn& i) {

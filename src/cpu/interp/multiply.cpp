@@ -51,43 +51,41 @@ typename WideOf<T>::Unsigned read_pair(Vcpu& v) {
                              reg<T>(v, kRaxOffset));
 }
 
-// rDX:rAX (AX) := rAX (AL) * b. The accumulator is moved aside before LAHF and SETO overwrite it with the
-// flags.
+// rDX:rAX (AX) := rAX (AL) * b. The accumulator waits elsewhere while the flags pass through EAX.
 template <class T, bool is_signed>
 void multiply_accumulator(Vcpu& v, T b) {
+  u32 ax = split_flags(v.state.rflags);
   if constexpr (sizeof(T) == 1) {
-    u16 a = reg<u8>(v, kRaxOffset);
-    u16 product;
+    u16 product = reg<u8>(v, kRaxOffset);
     if constexpr (is_signed) {
-      asm("imulb %[b]\n\tmovw %[a], %[p]\n\tlahf\n\tseto %%al"
-          : [p] "=&r"(product), [a] "+&a"(a)
+      asm(VELLUM_ON_GUEST_FLAGS("movw %[p], %%ax\n\timulb %[b]\n\tmovw %%ax, %[p]")
+          : [p] "+&r"(product), "+&a"(ax)
           : [b] "q"(b)
           : "cc");
     } else {
-      asm("mulb %[b]\n\tmovw %[a], %[p]\n\tlahf\n\tseto %%al"
-          : [p] "=&r"(product), [a] "+&a"(a)
+      asm(VELLUM_ON_GUEST_FLAGS("movw %[p], %%ax\n\tmulb %[b]\n\tmovw %%ax, %[p]")
+          : [p] "+&r"(product), "+&a"(ax)
           : [b] "q"(b)
           : "cc");
     }
-    merge_flags(v.state.rflags, a, kCarryOverflow);
+    merge_flags(v.state.rflags, ax);
     reg<u16>(v, kRaxOffset) = product;
   } else {
-    T a = reg<T>(v, kRaxOffset);
-    T low;
+    u64 low = reg<T>(v, kRaxOffset);
     T high;
     if constexpr (is_signed) {
-      asm("imul %[b]\n\tmov %[a], %[p]\n\tlahf\n\tseto %%al"
-          : [p] "=&r"(low), [a] "+&a"(a), "=&d"(high)
+      asm(VELLUM_ON_GUEST_FLAGS("movq %[p], %%rax\n\timul %[b]\n\tmovq %%rax, %[p]")
+          : [p] "+&r"(low), "+&a"(ax), "=&d"(high)
           : [b] "r"(b)
           : "cc");
     } else {
-      asm("mul %[b]\n\tmov %[a], %[p]\n\tlahf\n\tseto %%al"
-          : [p] "=&r"(low), [a] "+&a"(a), "=&d"(high)
+      asm(VELLUM_ON_GUEST_FLAGS("movq %[p], %%rax\n\tmul %[b]\n\tmovq %%rax, %[p]")
+          : [p] "+&r"(low), "+&a"(ax), "=&d"(high)
           : [b] "r"(b)
           : "cc");
     }
-    merge_flags(v.state.rflags, static_cast<u32>(a), kCarryOverflow);
-    write_reg<T>(v, kRaxOffset, low);
+    merge_flags(v.state.rflags, ax);
+    write_reg<T>(v, kRaxOffset, static_cast<T>(low));
     write_reg<T>(v, kRdxOffset, high);
   }
 }
@@ -171,9 +169,9 @@ void bind_accumulator(const Binding& b, Insn& out) {
 template <class T>
 struct Imul {
   static void multiply(Vcpu& v, u16 dst, T a, T b) {
-    u32 ax;
-    asm("imul %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+&r"(a), "=&a"(ax) : [b] "r"(b) : "cc");
-    merge_flags(v.state.rflags, ax, kCarryOverflow);
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("imul %[b], %[a]") : [a] "+&r"(a), "+&a"(ax) : [b] "r"(b) : "cc");
+    merge_flags(v.state.rflags, ax);
     write_reg<T>(v, dst, a);
   }
   static Flow reg_reg(Vcpu& v, const Insn& i) {

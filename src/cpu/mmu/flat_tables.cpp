@@ -36,7 +36,7 @@ Mapping reserve_at(u64 address, u64 bytes) {
 }  // namespace
 
 Result<std::unique_ptr<FlatTables>> FlatTables::create(GuestRam& ram, unsigned most, const u64*& selected) {
-  const RamViews* const views = ram.views();
+  RamViews* const views = ram.views();
   if (views == nullptr) return fail(ErrorCode::kHost, "guest memory cannot be mapped once more");
   std::unique_ptr<FlatTables> flat(new FlatTables(ram, *views, selected));
   for (u64 at = u64{0x1000'0000'0000}; at < kWrap && flat->poison_ == 0; at += u64{0x0010'0000'0000}) {
@@ -124,10 +124,16 @@ bool FlatTables::insert(const Page& p) {
   // A page that was entered as global before is listed once more, so that it leaves in time.
   if (p.local || slot == absent(page)) (p.local ? t.local_pages : t.pages).push_back(page);
   const u64 view = p.writable ? views_.store_delta() : views_.load_delta();
+  views_.will_use(ram_.offset_in_memory(p.host), p.writable);
   const u64 before = slot;
   slot = reinterpret_cast<u64>(p.host) + view - (p.address & ~kPageMask);
   fills_.add();
   return slot != before;
+}
+
+u64 FlatTables::look_up(u64 first, u64 last) const {
+  const u64 index = bits(first, 46, 12) + bits(last, 46, 12);
+  return has_piece(*current_, index / 2) ? current_->slots[index] : absent(index / 2);
 }
 
 void FlatTables::drop(u64 address) {

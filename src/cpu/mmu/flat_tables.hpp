@@ -48,6 +48,9 @@ class FlatTables {
   /// Whether that changed anything.
   bool insert(const Page& page);
 
+  /// What an access from byte `first` to byte `last`, at most a page, finds in the selected table.
+  u64 look_up(u64 first, u64 last) const;
+
   /// Forgets the page of `address` in every table.
   void drop(u64 address);
   void drop_range(u64 address, u64 bytes);
@@ -71,7 +74,7 @@ class FlatTables {
     std::vector<u64> local_pages;  ///< those of them that are not global
   };
 
-  FlatTables(GuestRam& ram, const RamViews& views, const u64*& selected)
+  FlatTables(GuestRam& ram, RamViews& views, const u64*& selected)
       : ram_(ram), views_(views), selected_(selected) {}
   Result<> add_table();
   u64 absent(u64 page) const { return poison_ - (page << kPageShift); }
@@ -84,7 +87,7 @@ class FlatTables {
   }
 
   GuestRam& ram_;
-  const RamViews& views_;
+  RamViews& views_;
   const u64*& selected_;
   Mapping poison_low_, poison_high_;
   u64 poison_ = 0;

@@ -103,6 +103,7 @@ TlbEntry* Mmu::fill(u64 address, Access access, unsigned context, GuestPhys& pag
   e.flags = static_cast<u16>(t.allow | size_class << TlbEntry::kSizeShift);
   const u64 page_base = address & ~kPageMask;
   if (host != nullptr && (store_host == host || store_host == nullptr)) {
+    space_.ram.will_use(host);
     e.allow = t.allow;
     if (store_host == nullptr) {
       e.allow &= static_cast<u16>(~rights::kAllWrites);
@@ -254,8 +255,7 @@ bool Mmu::fill_flat(u64 address) {
   const bool changed = flat_->insert(entered);
   if (!changed) return false;
   if (size_class_of(e) == 0) {
-    for (u64 at = align_down(page, kAhead); at != align_down(page, kAhead) + kAhead; at += kPageSize)
-      if (at != page) fill_flat_ahead(at);
+    fill_flat_around(page);
     return true;
   }
   // Neighbours in a large page differ in nothing, as long as they are RAM without a gap and none is the
@@ -271,6 +271,12 @@ bool Mmu::fill_flat(u64 address) {
     flat_->insert(entered);
   }
   return true;
+}
+
+void Mmu::fill_flat_around(u64 address) {
+  const u64 page = address & ~kPageMask;
+  for (u64 at = align_down(page, kAhead); at != align_down(page, kAhead) + kAhead; at += kPageSize)
+    if (at != page) fill_flat_ahead(at);
 }
 
 bool Mmu::fill_flat_ahead(u64 address) {

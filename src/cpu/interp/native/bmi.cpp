@@ -6,55 +6,73 @@
 namespace vellum::interp::native {
 namespace {
 
-// SF and ZF by the result, OF = 0, CF as given; AF and PF (undefined) stay.
-template <class T>
-T logic_flags(Vcpu& v, T result, bool carry) {
-  set_flags(v, fl::kSf | fl::kZf | fl::kOf | fl::kCf,
-            (sign(result) ? fl::kSf : 0) | (result == 0 ? fl::kZf : 0) | (carry ? fl::kCf : 0));
-  return result;
-}
-
 struct Andn : VexOp {
   template <class T>
   static T run(Vcpu& v, const Insn& i, T s) {
-    return logic_flags<T>(v, static_cast<T>(~second<T>(v, i) & s), false);
+    T result;
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("andn %[s], %[n], %[r]")
+        : [r] "=&r"(result), "+&a"(ax)
+        : [s] "r"(s), [n] "r"(second<T>(v, i))
+        : "cc");
+    merge_flags(v.state.rflags, ax);
+    return result;
   }
 };
 struct Bextr : VexOp {
   template <class T>
   static T run(Vcpu& v, const Insn& i, T s) {
-    const u64 control = second<T>(v, i);
-    const unsigned start = control & 0xff, length = (control >> 8) & 0xff;
-    const u64 shifted = start < 8 * sizeof(T) ? u64{s} >> start : 0;
-    const T result = static_cast<T>(shifted & low_mask(length));
-    set_flags(v, fl::kZf | fl::kCf | fl::kOf, result == 0 ? fl::kZf : 0);
+    T result;
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("bextr %[n], %[s], %[r]")
+        : [r] "=&r"(result), "+&a"(ax)
+        : [s] "r"(s), [n] "r"(second<T>(v, i))
+        : "cc");
+    merge_flags(v.state.rflags, ax);
+    return result;
+  }
+};
+struct Bzhi : VexOp {
+  template <class T>
+  static T run(Vcpu& v, const Insn& i, T s) {
+    T result;
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("bzhi %[n], %[s], %[r]")
+        : [r] "=&r"(result), "+&a"(ax)
+        : [s] "r"(s), [n] "r"(second<T>(v, i))
+        : "cc");
+    merge_flags(v.state.rflags, ax);
     return result;
   }
 };
 struct Blsi : VexOp {
   template <class T>
   static T run(Vcpu& v, const Insn&, T s) {
-    return logic_flags<T>(v, static_cast<T>(s & (0 - s)), s != 0);
+    T result;
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("blsi %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
+    merge_flags(v.state.rflags, ax);
+    return result;
   }
 };
 struct Blsmsk : VexOp {
   template <class T>
   static T run(Vcpu& v, const Insn&, T s) {
-    return logic_flags<T>(v, static_cast<T>(s ^ (s - 1)), s == 0);
+    T result;
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("blsmsk %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
+    merge_flags(v.state.rflags, ax);
+    return result;
   }
 };
 struct Blsr : VexOp {
   template <class T>
   static T run(Vcpu& v, const Insn&, T s) {
-    return logic_flags<T>(v, static_cast<T>(s & (s - 1)), s == 0);
-  }
-};
-struct Bzhi : VexOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn& i, T s) {
-    const unsigned n = second<T>(v, i) & 0xff;
-    const bool beyond = n >= 8 * sizeof(T);
-    return logic_flags<T>(v, beyond ? s : static_cast<T>(s & low_mask(n)), beyond);
+    T result;
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("blsr %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
+    merge_flags(v.state.rflags, ax);
+    return result;
   }
 };
 struct Pdep : VexOp {
@@ -133,6 +151,13 @@ void bind_rmv(const Request& r, Insn& out) {
   out.run = vex_handler_for<Op>(r.operand(0).size / 8, set_source(r, 1, out));
 }
 
+// dst, r/m.
+template <class Op>
+void bind_vex_two(const Request& r, Insn& out) {
+  out.dst = register_offset(r.operand(0).reg.value);
+  out.run = vex_handler_for<Op>(r.operand(0).size / 8, set_source(r, 1, out));
+}
+
 void bind_mulx(const Request& r, Insn& out) {
   out.dst = register_offset(r.operand(0).reg.value);
   out.imm = register_offset(r.operand(1).reg.value);
@@ -176,13 +201,13 @@ bool bind_bmi(const Request& r, Insn& out) {
       bind_rmv<Shrx>(r, out);
       return true;
     case ZYDIS_MNEMONIC_BLSI:
-      bind_two<Blsi>(r, out);
+      bind_vex_two<Blsi>(r, out);
       return true;
     case ZYDIS_MNEMONIC_BLSMSK:
-      bind_two<Blsmsk>(r, out);
+      bind_vex_two<Blsmsk>(r, out);
       return true;
     case ZYDIS_MNEMONIC_BLSR:
-      bind_two<Blsr>(r, out);
+      bind_vex_two<Blsr>(r, out);
       return true;
     case ZYDIS_MNEMONIC_MULX:
       bind_mulx(r, out);

@@ -14,22 +14,24 @@ struct Popcnt : LegacyOp {
     return static_cast<T>(std::popcount(s));
   }
 };
-// CF: the source was 0; ZF: the result is. The others are undefined and stay.
-template <class T>
-T count_flags(Vcpu& v, T s, T result) {
-  set_flags(v, fl::kCf | fl::kZf, (s == 0 ? fl::kCf : 0) | (result == 0 ? fl::kZf : 0));
-  return result;
-}
 struct Lzcnt : LegacyOp {
   template <class T>
   static T run(Vcpu& v, const Insn&, T s) {
-    return count_flags<T>(v, s, static_cast<T>(std::countl_zero(s)));
+    T result;
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("lzcnt %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
+    merge_flags(v.state.rflags, ax);
+    return result;
   }
 };
 struct Tzcnt : LegacyOp {
   template <class T>
   static T run(Vcpu& v, const Insn&, T s) {
-    return count_flags<T>(v, s, static_cast<T>(std::countr_zero(s)));
+    T result;
+    u32 ax = split_flags(v.state.rflags);
+    asm(VELLUM_ON_GUEST_FLAGS("tzcnt %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
+    merge_flags(v.state.rflags, ax);
+    return result;
   }
 };
 struct Adcx : LegacyOp {

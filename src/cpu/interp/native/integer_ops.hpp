@@ -4,6 +4,7 @@
 // offset or the immediate.
 #pragma once
 
+#include "cpu/interp/alu.hpp"
 #include "cpu/interp/native/families.hpp"
 #include "cpu/interp/operand.hpp"
 
