@@ -66,6 +66,22 @@ std::vector<Difference> differences(const Code& code, const Run& expected, const
   return out;
 }
 
+// Of general registers and flags only.
+bool is_integer(const x86::Decoded& d) {
+  switch (d.info.meta.isa_ext) {
+    case ZYDIS_ISA_EXT_BASE:
+    case ZYDIS_ISA_EXT_LONGMODE:
+    case ZYDIS_ISA_EXT_BMI1:
+    case ZYDIS_ISA_EXT_BMI2:
+    case ZYDIS_ISA_EXT_ADOX_ADCX:
+    case ZYDIS_ISA_EXT_LZCNT:
+    case ZYDIS_ISA_EXT_MOVBE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 class Fuzzer {
  public:
   Fuzzer(EngineRunner& reference, EngineRunner& judged, const Options& options)
@@ -75,17 +91,18 @@ class Fuzzer {
         generator_(options.seed),
         random_(~options.seed) {}
 
-  // Random instructions, of which those that fault are mostly left out.
+  // Random instructions, either of general registers or mostly of vectors and x87, of which those that fault
+  // are mostly left out.
   Code sequence() {
     Code code;
     const std::size_t length = 2 + below(options_.longest - 1);
+    const bool integers = below(2) == 0;  // the flags' sequences; else mostly vectors and x87
     while (code.size() < length) {
       const Case c = generator_.next();
       x86::Decoded decoded;
       if (c.compat || decode_case(c, decoded) != x86::DecodeStatus::kOk) continue;
       if (decoded.info.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE) continue;
-      const bool vector = decoded.info.meta.isa_ext != ZYDIS_ISA_EXT_BASE;
-      if (!vector && below(100) < 70) continue;
+      if (is_integer(decoded) ? !integers && below(100) < 70 : integers) continue;
       code.push_back(c);
       if (code.size() == 1) code.front().in.rip = kCode + 256 + below(2048);
       const bool faults =
