@@ -140,6 +140,16 @@ std::vector<OptionRow> make_table() {
          o.machine.disks.push_back(std::move(disk));
          return {};
        }},
+      {"--net",
+       "KIND[,KEY=VALUE...]",
+       kMachine,
+       "a virtio network card, again for more: user, tap, switch or none (docs/networks.md)",
+       {},
+       [](Options o, Text v) -> Result<> {
+         VELLUM_TRY_ASSIGN(net, net::parse_net(v));
+         o.machine.nets.push_back(std::move(net));
+         return {};
+       }},
       {"--rng",
        "",
        kMachine,

@@ -14,6 +14,7 @@
 #include "devices/legacy/port_view.hpp"
 #include "devices/legacy/rtc.hpp"
 #include "devices/virtio/blk.hpp"
+#include "devices/virtio/net.hpp"
 #include "devices/virtio/pci_transport.hpp"
 #include "devices/virtio/rng.hpp"
 #include "irq/ioapic.hpp"
@@ -184,11 +185,13 @@ Result<> Board::add_virtio_device(StateQueue& states, Arguments&&... arguments) 
 }
 
 Result<> Board::add_virtio(const MachineConfig& config, const BoardResources& resources, StateQueue& states) {
-  if (!config.rng && resources.disks.empty()) return {};
+  if (!config.rng && resources.disks.empty() && resources.nets.empty()) return {};
   VELLUM_ASSERT(pci_ && loop_ != nullptr, "virtio devices need PCI and an event loop");
   const IoContext context{loop_, virtual_clock_ != nullptr};
   for (const BoardDisk& disk : resources.disks)
     VELLUM_TRY(add_virtio_device<virtio::Blk>(states, context, disk.disk, config.cpus, disk.serial));
+  for (const BoardNet& net : resources.nets)
+    VELLUM_TRY(add_virtio_device<virtio::Net>(states, context, net.network, net.mac, net.pairs));
   if (config.rng) VELLUM_TRY(add_virtio_device<virtio::Rng>(states, context));
   return {};
 }

@@ -17,6 +17,8 @@
 #include "devices/legacy/uart16550.hpp"
 #include "io/disk/disk.hpp"
 #include "io/event_loop.hpp"
+#include "io/net/mac_address.hpp"
+#include "io/net/network.hpp"
 #include "machine/config.hpp"
 #include "machine/device_set.hpp"
 #include "machine/pci_root.hpp"
@@ -31,6 +33,12 @@ struct BoardDisk {
   std::string serial;  ///< up to 20 bytes, for GET_ID
 };
 
+struct BoardNet {
+  std::shared_ptr<net::Network> network;
+  net::MacAddress mac{};
+  unsigned pairs = 1;  ///< of queues
+};
+
 /// What a board needs from the machine around it. All outlive it.
 struct BoardResources {
   MachineControl& control;
@@ -41,6 +49,7 @@ struct BoardResources {
   /// Where devices with work of their own do it; null: there may be none of those.
   EventLoop* loop = nullptr;
   std::vector<BoardDisk> disks = {};  ///< a virtio-blk each
+  std::vector<BoardNet> nets = {};    ///< a virtio-net each
 };
 
 namespace kvm {

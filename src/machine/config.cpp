@@ -31,6 +31,14 @@ Result<> check_config(const MachineConfig& config) {
   if (config.board == BoardKind::kMicro && !config.disks.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "--disk needs a PCI bus, which --board micro lacks; use --board pc");
+  if (config.board == BoardKind::kMicro && !config.nets.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "--net needs a PCI bus, which --board micro lacks; use --board pc");
+  if (config.clock == ClockKind::kVirtual && !config.nets.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "--net with --clock virtual: time would fly past a guest that waits for an answer; use "
+                "--clock real");
+  VELLUM_TRY(net::check_nets(config.nets));
   if (!config.trace_file.empty() && config.trace == TraceKind::kNone)
     return fail(ErrorCode::kInvalidArgument, "--trace-file '{}': nothing is traced; say what with --trace",
                 config.trace_file);

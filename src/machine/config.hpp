@@ -9,6 +9,7 @@
 #include "base/trace.hpp"
 #include "cpu/bt/options.hpp"
 #include "io/disk/disk_config.hpp"
+#include "io/net/net_config.hpp"
 
 namespace vellum {
 
@@ -29,11 +30,12 @@ struct MachineConfig {
   unsigned kvm_patience = 1;  ///< how many times the usual limits /dev/kvm's self-test gets
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
-  bool rng = false;               ///< virtio-rng
-  std::vector<DiskConfig> disks;  ///< a virtio-blk each
-  bool debug_exit = false;        ///< isa-debug-exit at port 0xf4
-  std::string debugcon;           ///< path that port 0xe9 writes to, or empty: no such port
-  bool no_reboot = false;         ///< a reset ends the run
+  bool rng = false;                  ///< virtio-rng
+  std::vector<DiskConfig> disks;     ///< a virtio-blk each
+  std::vector<net::NetConfig> nets;  ///< a virtio-net each
+  bool debug_exit = false;           ///< isa-debug-exit at port 0xf4
+  std::string debugcon;              ///< path that port 0xe9 writes to, or empty: no such port
+  bool no_reboot = false;            ///< a reset ends the run
   TraceKind trace = TraceKind::kNone;
   std::string trace_file;  ///< path that traces go to, or empty: standard error
 };

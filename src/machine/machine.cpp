@@ -9,6 +9,7 @@
 #include "base/assert.hpp"
 #include "base/log.hpp"
 #include "io/disk/open_disk.hpp"
+#include "io/net/create_network.hpp"
 #include "machine/engine_choice.hpp"
 #include "machine/host_time.hpp"
 #include "machine/load_guest.hpp"
@@ -81,6 +82,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
   if (config.trace != TraceKind::kNone) VELLUM_TRY_ASSIGN_TO(machine->trace_, open_trace(config.trace_file));
   VELLUM_TRY(machine->open_disks());
+  VELLUM_TRY(machine->open_networks());
   VELLUM_TRY(machine->power_on());
   VELLUM_TRY(machine->open_debug_console());
   return machine;
@@ -135,10 +137,25 @@ Result<> Machine::open_disks() {
   return {};
 }
 
+Result<> Machine::open_networks() {
+  const auto addresses = net::card_addresses(config_.nets, net_places_);
+  for (std::size_t n = 0; n < config_.nets.size(); ++n) {
+    VELLUM_TRY_ASSIGN(network, net::create_network(loop_, config_.nets[n]));
+    nets_.push_back({std::move(network), addresses[n], config_.nets[n].queues});
+  }
+  return {};
+}
+
 Result<> Machine::power_on() {
   const u64 begin = host_ns();
-  const BoardResources resources{
-      *machine_control_, *serial_sink_, debug_sink_.get(), virtual_wall_start_, trace_.get(), &loop_, disks_};
+  const BoardResources resources{*machine_control_,
+                                 *serial_sink_,
+                                 debug_sink_.get(),
+                                 virtual_wall_start_,
+                                 trace_.get(),
+                                 &loop_,
+                                 disks_,
+                                 nets_};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
   VELLUM_TRY(load_guest(*board_, config_, progress_));
@@ -242,6 +259,7 @@ std::vector<StatRow> Machine::stats() const {
       busy_ns += slot->run_ns.get();
     }
   }
+  for (const BoardNet& net : nets_) net.network->stats(parts);  // over all resets, as they are
   parts.insert(parts.end(), past_stats_.begin(), past_stats_.end());
 
   std::vector<StatRow> rows;

@@ -2,7 +2,7 @@
 //
 // A reset throws the board away and builds a new one, with zeroed RAM and the kernel loaded again: the state
 // after a reset is the state after power-on because the same code makes it. What outlives a reset is the
-// configuration, the console, the disks and the sum of the counters.
+// configuration, the console, the disks, the networks and the sum of the counters.
 //
 // Threads: one thread (the main thread) owns a Machine and calls everything but request().
 #pragma once
@@ -69,6 +69,7 @@ class Machine {
   Machine(const MachineConfig& config, EventLoop& loop, LoadProgress progress, EventFd ended);
   Result<> open_debug_console();
   Result<> open_disks();
+  Result<> open_networks();
   Result<> power_on();
   void launch();
   /// Joins the vCPUs (an outcome was requested) and takes away what feeds them.
@@ -84,6 +85,8 @@ class Machine {
   std::unique_ptr<Output> debug_console_;
   std::unique_ptr<TraceSink> trace_;
   std::vector<BoardDisk> disks_;
+  std::vector<BoardNet> nets_;
+  std::vector<FileDescriptor> net_places_;  ///< what reserves the cards' addresses
   std::unique_ptr<Control> machine_control_;
   std::unique_ptr<SerialSink> serial_sink_;
   std::unique_ptr<DebugSink> debug_sink_;

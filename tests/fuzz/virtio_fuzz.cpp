@@ -6,6 +6,7 @@
 // The input: a byte of options (which device, ring features), then steps: a byte that chooses, then operands.
 #include "base/assert.hpp"
 #include "devices/virtio/blk.hpp"
+#include "devices/virtio/net.hpp"
 #include "devices/virtio/pci_transport.hpp"
 #include "devices/virtio/rng.hpp"
 #include "fuzz_input.hpp"
@@ -14,7 +15,7 @@ using namespace vellum;
 
 namespace {
 
-constexpr u64 kRam = 64 << 10, kTables = 0x1000, kDriverArea = 0x3000, kDeviceArea = 0x4000;
+constexpr u64 kRam = 64 << 10, kTables = 0x1000, kDriverArea = 0x3000, kDeviceArea = 0x4000, kStride = 0x200;
 constexpr u16 kQueueSize = 16;
 
 class FuzzDisk final : public Disk {
@@ -47,6 +48,30 @@ class FuzzDisk final : public Disk {
   std::vector<DiskRequest> waiting_;
 };
 
+/// Sends everything back, with its offload and without one.
+class FuzzNetwork final : public net::Network {
+ public:
+  net::Offloads understands() const override { return net::kAllOffloads; }
+  void connect(net::FrameReceiver* receiver) override { receiver_ = receiver; }
+  void receiver_ready() override {}
+  void stats(std::vector<StatRow>&) const override {}
+
+ protected:
+  void take(const net::Frame& frame) override {
+    const std::size_t size = net::frame_size(frame.pieces);
+    VELLUM_ASSERT(net::fits(frame.offload, size), "a frame of {} bytes that does not fit its offload", size);
+    std::vector<u8> bytes(size);
+    net::gather(frame.pieces, bytes);
+    if (receiver_ == nullptr) return;
+    receiver_->has_room();
+    net::put_bytes(*receiver_, bytes, frame.offload);
+    if (receiver_->has_room()) net::put_bytes(*receiver_, bytes);
+  }
+
+ private:
+  net::FrameReceiver* receiver_ = nullptr;
+};
+
 class NullSink final : public MsiSink {
  public:
   void deliver(const MsiMessage&) override {}
@@ -71,6 +96,9 @@ struct Slot {
     const IoContext context{m.loop.get(), true};
     if constexpr (std::is_same_v<Device, virtio::Blk>) {
       return std::make_unique<Device>(context, std::make_shared<FuzzDisk>(), 2, "fuzz", state);
+    } else if constexpr (std::is_same_v<Device, virtio::Net>) {
+      return std::make_unique<Device>(context, std::make_shared<FuzzNetwork>(),
+                                      net::MacAddress{0x52, 0x54, 0, 0, 0, 1}, 2, state);
     } else {
       return std::make_unique<Device>(context, state);
     }
@@ -80,24 +108,24 @@ struct Slot {
   virtio::PciTransport transport;
 };
 
-void set_up(virtio::PciTransport& t, u8 options, unsigned queues) {
+void set_up(virtio::PciTransport& t, u8 options, unsigned queues, u32 features) {
   t.write_config(pci::kCommand, 2, pci::kMasterEnable | pci::kMemoryEnable);
   t.write(0x14, 1, 3);
   const u32 ring = (options & 2 ? 1u << 28 : 0) | (options & 4 ? 1u << 29 : 0);
-  t.write(0x08, 4, 0), t.write(0x0c, 4, ring);
+  t.write(0x08, 4, 0), t.write(0x0c, 4, ring | features);
   t.write(0x08, 4, 1), t.write(0x0c, 4, 1 | (options & 8 ? 4u : 0));
   t.write(0x14, 1, 11);
   for (unsigned n = 0; n < queues; ++n) {
     t.write(0x16, 2, n), t.write(0x18, 2, kQueueSize);
-    t.write(0x20, 4, kTables + n * 0x400), t.write(0x28, 4, kDriverArea + n * 0x400);
-    t.write(0x30, 4, kDeviceArea + n * 0x400), t.write(0x1c, 2, 1);
+    t.write(0x20, 4, kTables + n * kStride), t.write(0x28, 4, kDriverArea + n * kStride);
+    t.write(0x30, 4, kDeviceArea + n * kStride), t.write(0x1c, 2, 1);
   }
   t.write(0x14, 1, 15);
 }
 
 /// A descriptor that is mostly right: otherwise almost nothing gets past the first check.
-void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed) {
-  const u64 at = kTables + in.below(32) * 16;
+void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed, unsigned queues) {
+  const u64 at = kTables + in.below(queues) * kStride + in.below(kQueueSize) * 16;
   const u64 address = in.take<u8>() * u64{256} + in.below(4);
   const u32 length = (in.take<u8>() & 0x3f) * (in.take<u8>() & 1 ? 16u : 512u) + in.below(2);
   const u16 flags = in.take<u8>() & 0x87, next = in.below(kQueueSize);
@@ -106,11 +134,15 @@ void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed) {
   guest_store<u16>(host + 12, packed ? next : flags), guest_store<u16>(host + 14, packed ? flags : next);
 }
 
+/// Those of virtio-net's features that are its own.
+constexpr u32 kNetFeatures = 0x00d7'bba7;
+
 template <class Device>
 void drive(fuzz::Input& in, u8 options, unsigned queues) {
   Machine m;
   auto slot = std::make_unique<Slot<Device>>(m, typename Device::State(), virtio::PciTransport::State());
-  set_up(slot->transport, options, queues);
+  const u32 features = std::is_same_v<Device, virtio::Net> ? in.take<u32>() & kNetFeatures : 0;
+  set_up(slot->transport, options, queues, features);
   while (!in.empty()) {
     virtio::PciTransport& t = slot->transport;
     const u8 what = in.take<u8>();
@@ -119,7 +151,7 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
       case 1:
       case 2:
       case 3:
-        put_descriptor(*m.ram, in, (options & 8) != 0);
+        put_descriptor(*m.ram, in, (options & 8) != 0, queues);
         break;
       case 4: {
         const u64 at = in.take<u16>();
@@ -128,7 +160,7 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
       }
       case 5:
       case 6: {  // one more is available
-        u8* const area = m.ram->host(GuestPhys(kDriverArea + in.below(2) * 0x400));
+        u8* const area = m.ram->host(GuestPhys(kDriverArea + in.below(queues) * kStride));
         const u16 index = guest_load<u16>(area + 2);
         guest_store<u16>(area + 4 + 2 * (index % kQueueSize), static_cast<u16>(in.below(kQueueSize + 1)));
         guest_store<u16>(area + 2, static_cast<u16>(index + 1));
@@ -136,13 +168,22 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
       }
       case 7: {  // a request's header
         u8* const header = m.ram->host(GuestPhys(in.take<u8>() * u64{256}));
+        if (std::is_same_v<Device, virtio::Net>) {
+          // What a frame leaves undone, which is also a command's class and number.
+          guest_store<u8>(header, static_cast<u8>(in.below(6))),
+              guest_store<u8>(header + 1, static_cast<u8>(in.below(6)));
+          guest_store<u16>(header + 4, static_cast<u16>(in.below(256)));
+          guest_store<u16>(header + 6, static_cast<u16>(in.below(80)));
+          guest_store<u16>(header + 8, static_cast<u16>(in.below(20)));
+          break;
+        }
         guest_store<u32>(header, in.below(16)), guest_store<u64>(header + 8, in.below(20));
         break;
       }
       case 8:
       case 9:
       case 10:
-        t.write(0x3000 + 4 * in.below(4), 2, 0);
+        t.write(0x3000 + 4 * in.below(queues + 2), 2, 0);
         break;
       case 11:
         t.write(in.take<u16>() & 0x3fff, 1u << in.below(4), in.take<u32>());
@@ -152,7 +193,7 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
         break;
       case 13:
         t.write(0x14, 1, 0);
-        set_up(t, options, queues);
+        set_up(t, options, queues, features);
         break;
       case 14:
         t.write_config(in.take<u8>() & 0xfc, 4, in.take<u32>());
@@ -174,7 +215,9 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   fuzz::Input in(data, std::min<std::size_t>(size, 4096));
   const u8 options = in.take<u8>();
-  if ((options & 1) != 0) {
+  if ((options & 16) != 0) {
+    drive<virtio::Net>(in, options, 5);
+  } else if ((options & 1) != 0) {
     drive<virtio::Rng>(in, options, 1);
   } else {
     drive<virtio::Blk>(in, options, 2);

@@ -149,7 +149,12 @@ void Device::complete(unsigned index, const Chain& chain, u32 written) {
   Queue* const q = queue(index);
   if (q == nullptr) return;
   q->push(chain, written);
-  if (!q->wants_interrupt()) return;
+  interrupt_if_wanted(index);
+}
+
+void Device::interrupt_if_wanted(unsigned index) {
+  Queue* const q = queue(index);
+  if (q == nullptr || !q->wants_interrupt()) return;
   interrupts_.add();
   transport_->interrupt_queue(index);
 }

@@ -112,10 +112,16 @@ class Device : public Quiescable, public StatSource {
   Queue* queue(unsigned index) {
     return index < queues_.size() && queues_[index] ? &*queues_[index] : nullptr;
   }
+  const Queue* queue(unsigned index) const {
+    return index < queues_.size() && queues_[index] ? &*queues_[index] : nullptr;
+  }
   bool running() const { return running_; }
   bool negotiated(u64 feature) const { return (negotiated_ & feature) == feature; }
+  u64 negotiated_features() const { return negotiated_; }
   /// Gives back a chain and interrupts if the driver wants that.
   void complete(unsigned queue, const Chain& chain, u32 written);
+  /// After chains were pushed to the queue itself.
+  void interrupt_if_wanted(unsigned queue);
   /// Checks a queue that pop() has taken nothing from: a broken one ends the device.
   void check(unsigned queue);
   /// §2.1.1: the device has met an error that only a reset mends.

@@ -249,29 +249,41 @@ bool Queue::pop_packed(Chain& chain) {
   return fail("a chain that does not end");
 }
 
-void Queue::push(const Chain& chain, u32 written) {
-  if (broken()) return;
+void Queue::push(std::span<const UsedChain> used) {
+  if (broken() || used.empty()) return;
   if (!options_.packed) {
-    const std::size_t at = 4 + 8 * (state_.next_used & (state_.size - 1u));
     const GuestPhys base(state_.device);
-    store(device_, base, at, 8, chain.id | u64{written} << 32);
-    ++state_.next_used;
+    for (const auto& [chain, written] : used) {
+      const std::size_t at = 4 + 8 * (state_.next_used & (state_.size - 1u));
+      store(device_, base, at, 8, chain->id | u64{written} << 32);
+      ++state_.next_used;
+    }
     store(device_, base, 2, 2, state_.next_used);
     return;
   }
-  const std::size_t at = state_.next_used * kDescriptorSize;
   const GuestPhys base(state_.descriptors);
-  store(descriptors_, base, at + 8, 4, written);
-  store(descriptors_, base, at + 12, 2, chain.id);
-  const u16 flags =
-      static_cast<u16>((state_.used_wrap ? kAvailable | kUsed : 0) | (written != 0 ? kWrite : 0));
-  store(descriptors_, base, at + 14, 2, flags);
-  const u32 next = u32{state_.next_used} + chain.descriptors;
-  state_.next_used = static_cast<u16>(next >= state_.size ? next - state_.size : next);
-  if (next >= state_.size) {
-    state_.used_wrap = !state_.used_wrap;
-    state_.signalled_valid = false;
+  const std::size_t first = state_.next_used * kDescriptorSize;
+  u16 first_flags = 0;
+  for (const auto& [chain, written] : used) {
+    const std::size_t at = state_.next_used * kDescriptorSize;
+    store(descriptors_, base, at + 8, 4, written);
+    store(descriptors_, base, at + 12, 2, chain->id);
+    const u16 flags =
+        static_cast<u16>((state_.used_wrap ? kAvailable | kUsed : 0) | (written != 0 ? kWrite : 0));
+    // The driver looks at them in order, so the first one's flags come last.
+    if (at == first) {
+      first_flags = flags;
+    } else {
+      store(descriptors_, base, at + 14, 2, flags);
+    }
+    const u32 next = u32{state_.next_used} + chain->descriptors;
+    state_.next_used = static_cast<u16>(next >= state_.size ? next - state_.size : next);
+    if (next >= state_.size) {
+      state_.used_wrap = !state_.used_wrap;
+      state_.signalled_valid = false;
+    }
   }
+  store(descriptors_, base, first + 14, 2, first_flags);
 }
 
 bool Queue::wants_interrupt() {

@@ -30,6 +30,13 @@ struct QueueState {
   }
 };
 
+/// Where a queue's next chain is taken from.
+struct RingPosition {
+  u16 next = 0;
+  bool wrap = true;
+  void apply(QueueState& state) const { state.next_available = next, state.available_wrap = wrap; }
+};
+
 struct Buffer {
   GuestPhys address;
   std::span<u8> host;
@@ -52,6 +59,12 @@ u64 write_chain(const DmaView& dma, const Chain& chain, u64 offset, std::span<co
 /// The first `length` bytes of the writable buffers were stored to by someone else.
 void note_written(const DmaView& dma, const Chain& chain, u64 length);
 
+/// A chain to give back, with `written` bytes in its writable buffers.
+struct UsedChain {
+  const Chain* chain = nullptr;
+  u32 written = 0;
+};
+
 struct QueueOptions {
   bool packed = false, event_index = false, indirect = false;
 };
@@ -66,7 +79,12 @@ class Queue {
   /// The next chain; false if there is none, or the ring is broken.
   bool pop(Chain& chain);
   /// Gives back a chain with `written` bytes in its writable buffers.
-  void push(const Chain& chain, u32 written);
+  void push(const Chain& chain, u32 written) {
+    const UsedChain used{&chain, written};
+    push({&used, 1});
+  }
+  /// Several, of which the driver sees none before it sees all.
+  void push(std::span<const UsedChain> used);
   /// After one or more push(): whether the driver wants to be interrupted for them.
   bool wants_interrupt();
 
@@ -79,6 +97,7 @@ class Queue {
   /// What is wrong with the ring.
   const std::string& fault() const { return fault_; }
   const QueueState& state() const { return state_; }
+  RingPosition position() const { return {state_.next_available, state_.available_wrap}; }
 
  private:
   struct Descriptor {

@@ -78,16 +78,6 @@ struct Key {
 };
 
 constexpr Key kKeys[] = {
-    {"model", "",
-     [](NetConfig& to, std::string_view, std::string_view value) -> Result<> {
-       if (value == "virtio")
-         to.model = NetConfig::Model::kVirtio;
-       else if (value == "e1000")
-         to.model = NetConfig::Model::kE1000;
-       else
-         return fail(ErrorCode::kInvalidArgument, "model={}: expected virtio or e1000", value);
-       return {};
-     }},
     {"mac", "",
      [](NetConfig& to, std::string_view, std::string_view value) -> Result<> {
        VELLUM_TRY_ASSIGN_TO(to.mac, parse_mac(value));
@@ -146,7 +136,7 @@ Result<> apply(std::string_view item, NetConfig& to) {
   std::string_view value = item;
   const std::string_view name = take_until(value, '=');
   if (name.size() == item.size())
-    return fail(ErrorCode::kInvalidArgument, "'{}': expected key=value, as in model=e1000", item);
+    return fail(ErrorCode::kInvalidArgument, "'{}': expected key=value, as in restrict=on", item);
   const auto key = std::ranges::find(kKeys, name, &Key::name);
   if (key == std::end(kKeys))
     return fail(ErrorCode::kInvalidArgument, "'{}': unknown; a '{}' network has: {}", name,
@@ -192,9 +182,6 @@ Result<NetConfig> parse_net(std::string_view text) {
   if (config.kind == Kind::kSwitch && config.path.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "'{}': which switch? Guests meet at a path, as in switch,path=/tmp/lan0.sock", text);
-  if (config.queues > 1 && config.model != NetConfig::Model::kVirtio)
-    return fail(ErrorCode::kInvalidArgument, "queues={}: only a virtio card has more than one pair",
-                config.queues);
   return config;
 }
 

@@ -21,12 +21,10 @@ struct PortForward {
 
 struct NetConfig {
   enum class Kind : u8 { kNone, kUser, kTap, kSwitch };
-  enum class Model : u8 { kVirtio, kE1000 };
 
   Kind kind = Kind::kNone;
-  Model model = Model::kVirtio;
   std::optional<MacAddress> mac;
-  unsigned queues = 1;  ///< pairs of a virtio card
+  unsigned queues = 1;  ///< pairs of them
   // user
   std::vector<PortForward> forwards;
   bool restricted = false;  ///< the guest reaches nothing but what forwards lead to it

@@ -109,6 +109,15 @@ TEST(CommandLine, TheLastOfARepeatedOptionCounts) {
   EXPECT_EQ(run_options({"run", "--kernel", "k", "--append", "a", "--append", "b"}).machine.append, "b");
 }
 
+TEST(CommandLine, NetsAddUp) {
+  const auto options =
+      run_options({"run", "--kernel", "k", "--net", "user,forward=tcp:2222:22", "--net", "none"});
+  ASSERT_EQ(options.machine.nets.size(), 2u);
+  EXPECT_EQ(options.machine.nets[0].forwards.at(0).guest_port, 22);
+  EXPECT_EQ(options.machine.nets[1].kind, net::NetConfig::Kind::kNone);
+  EXPECT_TRUE(error_of({"run", "--kernel", "k", "--net", "nat"}).starts_with("--net 'nat': expected a kind"));
+}
+
 TEST(CommandLine, InitrdsAddUp) {
   const auto options = run_options({"run", "--kernel", "k", "--initrd", "a", "--initrd", "b"});
   EXPECT_EQ(options.machine.initrds, (std::vector<std::string>{"a", "b"}));

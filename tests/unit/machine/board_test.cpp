@@ -231,13 +231,16 @@ TEST_F(BoardTest, DevicesAnswerWhereTheTablesSay) {
 TEST_F(BoardTest, VirtioDevicesAreThereWhenAskedFor) {
   const auto loop = std::move(*EventLoop::create());
   config.rng = true;
-  const BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
+  BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
+  resources.nets.push_back({std::make_shared<net::NullNetwork>()});
   const auto board = std::move(*Board::create(config, resources));
   ASSERT_TRUE(board->start_like_firmware());
   auto& ports = space(*board).ports;
   ports.write(0xcf8, 4, 0x8000'1800);  // device 3
+  EXPECT_EQ(ports.read(0xcfc, 4), 0x1041'1af4u);
+  ports.write(0xcf8, 4, 0x8000'2000);  // device 4
   EXPECT_EQ(ports.read(0xcfc, 4), 0x1044'1af4u);
-  ports.write(0xcf8, 4, 0x8000'1804);
+  ports.write(0xcf8, 4, 0x8000'2004);
   ports.write(0xcfc, 2, 6);
   const auto saved = board->save();
   const auto restored = Board::create(config, resources, saved);
