@@ -29,8 +29,9 @@ class UserNetwork final : public Network {
   static Result<std::unique_ptr<Network>> create(EventLoop& loop, const NetConfig& config);
   ~UserNetwork() override;
 
-  // TCP in pieces of up to 64 KiB: libslirp takes them as they are, as it ends each connection here.
-  Offloads understands() const override { return Offloads::kTso4 | Offloads::kTso6 | Offloads::kEcn; }
+  // TCP in pieces of up to 64 KiB: libslirp takes them as they are, as it ends each connection here. It wants
+  // checksums, which take() completes on its copy.
+  Offloads understands() const override { return kAllOffloads; }
   void connect(FrameReceiver* receiver) override;
   void receiver_ready() override;
   void stats(std::vector<StatRow>& rows) const override { traffic_.stats("net user", rows); }

@@ -78,6 +78,15 @@ TEST_F(UserNetworkTest, HoldsFramesWhileTheGuestHasNoRoom) {
   EXPECT_TRUE(arrives(1));
 }
 
+TEST_F(UserNetworkTest, TakesSegmentsUncut) {
+  make();
+  loop->run_on_loop([&] { put_bytes(*network, tcp4(5000, 0), tcp4_gso(1448)); });
+  std::vector<StatRow> rows;
+  loop->run_on_loop([&] { network->stats(rows); });
+  EXPECT_EQ(rows.at(0).name, "frames from the guest");
+  EXPECT_EQ(rows.at(0).count, 1u);
+}
+
 TEST_F(UserNetworkTest, TakesNonsense) {
   make();
   send(Bytes(14));
