@@ -127,7 +127,8 @@ void set_up(virtio::PciTransport& t, u8 options, unsigned queues, u32 features) 
 void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed, unsigned queues) {
   const u64 at = kTables + in.below(queues) * kStride + in.below(kQueueSize) * 16;
   const u64 address = in.take<u8>() * u64{256} + in.below(4);
-  const u32 length = (in.take<u8>() & 0x3f) * (in.take<u8>() & 1 ? 16u : 512u) + in.below(2);
+  const u32 length =
+      (in.take<u8>() & 0x3f) * (in.take<u8>() & 1 ? 16u : 512u) + in.below(queues == 5 ? 16 : 2);
   const u16 flags = in.take<u8>() & 0x87, next = in.below(kQueueSize);
   u8* const host = ram.host(GuestPhys(at));
   guest_store<u64>(host, address), guest_store<u32>(host + 8, length);
