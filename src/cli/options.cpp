@@ -32,6 +32,38 @@ std::vector<std::string> protocol_names() {
   return names;
 }
 
+Result<> parse_kvm_key(std::string_view key, std::string_view value, MachineConfig& to) {
+  if (key == "patience") {
+    VELLUM_TRY_ASSIGN(factor, parse_count(value, 1, 1000));
+    to.kvm_patience = static_cast<unsigned>(factor);
+  } else if (key == "irqchip") {
+    if (value == "auto")
+      to.kvm_irqchip = kvm::Irqchip::kAuto;
+    else if (value == "kernel")
+      to.kvm_irqchip = kvm::Irqchip::kKernel;
+    else if (value == "user")
+      to.kvm_irqchip = kvm::Irqchip::kUser;
+    else
+      return fail(ErrorCode::kInvalidArgument, "irqchip={}: expected auto, kernel or user", value);
+  } else {
+    return fail(ErrorCode::kInvalidArgument, "'{}': unknown; there are: irqchip, patience", key);
+  }
+  return {};
+}
+
+Result<> parse_kvm(std::string_view text, MachineConfig& to) {
+  while (!text.empty()) {
+    const auto comma = std::min(text.find(','), text.size());
+    const auto pair = text.substr(0, comma);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+    const auto equals = pair.find('=');
+    if (equals == std::string_view::npos)
+      return fail(ErrorCode::kInvalidArgument, "'{}': it is KEY=VALUE, as in irqchip=user", pair);
+    VELLUM_TRY(parse_kvm_key(pair.substr(0, equals), pair.substr(equals + 1), to));
+  }
+  return {};
+}
+
 std::vector<OptionRow> make_table() {
   using Options = RunOptions&;
   using Text = const std::string&;
@@ -109,17 +141,11 @@ std::vector<OptionRow> make_table() {
          return bt::parse_options(v, o.machine.bt);
        }},
       {"--kvm",
-       "patience=N",
+       "KEY=VALUE,...",
        kMachine,
-       "N times the usual limits for /dev/kvm's self-test, 1 to 1000 (1)",
+       "irqchip=auto|kernel|user: whose local APICs; patience=N: N times the self-test's limits",
        {},
-       [](Options o, Text v) -> Result<> {
-         constexpr std::string_view kKey = "patience=";
-         if (!v.starts_with(kKey)) return fail(ErrorCode::kInvalidArgument, "'{}': it is patience=N", v);
-         VELLUM_TRY_ASSIGN(factor, parse_count(v.substr(kKey.size()), 1, 1000));
-         o.machine.kvm_patience = static_cast<unsigned>(factor);
-         return {};
-       }},
+       [](Options o, Text v) { return parse_kvm(v, o.machine); }},
       {"--clock",
        "KIND",
        kMachine,

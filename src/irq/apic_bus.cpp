@@ -18,6 +18,7 @@ void ApicBus::attach(EoiListener& listener) {
 }
 
 bool ApicBus::post(const ApicMessage& message) {
+  if (remote_ != nullptr) return remote_->post(message);
   if (message.mode == DeliveryMode::kLowestPriority) return post_lowest_priority(message);
   if (!message.logical && !message.broadcast()) {
     const auto at = std::lower_bound(apics_.begin(), apics_.end(), message.destination,
@@ -94,6 +95,7 @@ void ApicBus::broadcast_eoi(u8 vector) {
 }
 
 void ApicBus::Lint::set(bool asserted) {
+  if (bus_.remote_ != nullptr && pin_ == 0) return bus_.remote_->set_lint0(asserted);
   for (LocalApic* apic : bus_.apics_) apic->set_lint(pin_, asserted);
 }
 

@@ -22,6 +22,19 @@ class EoiListener {
   virtual void end_of_interrupt(u8 vector) = 0;
 };
 
+/// Local APICs that are no objects here: the host's kernel keeps them, and sends IPIs between them by itself.
+/// Any thread, under the I/O APIC's lock or the 8259's; must not call back.
+class RemoteApics {
+ public:
+  virtual ~RemoteApics() = default;
+  /// Returns whether some local APIC accepted it.
+  virtual bool post(const ApicMessage& message) = 0;
+  /// What input `pin` of the I/O APIC sends from now on: the EOIs of levels have to come back.
+  virtual void pin_programmed(unsigned pin, const ApicMessage& message) = 0;
+  /// The level at every processor's LINT0.
+  virtual void set_lint0(bool asserted) = 0;
+};
+
 class ApicBus final : public MsiSink {
  public:
   ApicBus() = default;
@@ -29,6 +42,8 @@ class ApicBus final : public MsiSink {
   ApicBus& operator=(const ApicBus&) = delete;
 
   void attach(LocalApic& apic);
+  /// All messages go there, and no LocalApic is attached. Before everything else.
+  void attach(RemoteApics& remote) { remote_ = &remote; }
   /// An I/O APIC attaches itself; once more does nothing.
   void attach(EoiListener& listener);
 
@@ -38,6 +53,10 @@ class ApicBus final : public MsiSink {
   void post_to_all(const ApicMessage& message, const LocalApic* except);
   /// An MSI. GUEST-CONTROLLED: address and data come from the guest through a device.
   void deliver(const MsiMessage& message) override;
+
+  void pin_programmed(unsigned pin, const ApicMessage& message) {
+    if (remote_ != nullptr) remote_->pin_programmed(pin, message);
+  }
 
   void broadcast_eoi(u8 vector);
 
@@ -59,6 +78,7 @@ class ApicBus final : public MsiSink {
 
   bool post_lowest_priority(const ApicMessage& message);
 
+  RemoteApics* remote_ = nullptr;
   std::vector<LocalApic*> apics_;  // ascending by id
   std::vector<EoiListener*> listeners_;
   Lint lint0_{*this, 0};

@@ -6,9 +6,9 @@
 
 namespace vellum {
 
-u64 ApicTimer::divisor() const {
+u64 ApicTimer::divisor(const State& state) {
   // Bits 3, 1 and 0 form a number n; the divisor is 2^(n+1), and 1 for n = 7 (figure 11-10).
-  const unsigned n = (state_.divide_config & 3) | (state_.divide_config & 8) >> 1;
+  const unsigned n = (state.divide_config & 3) | (state.divide_config & 8) >> 1;
   return n == 7 ? 1 : u64{2} << n;
 }
 

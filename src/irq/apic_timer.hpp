@@ -65,8 +65,10 @@ class ApicTimer {
   u64 tsc_deadline(Mode mode) const { return mode == Mode::kTscDeadline ? state_.tsc_deadline : 0; }
   const State& state() const { return state_; }
 
+  static u64 divisor(const State& state);
+
  private:
-  u64 divisor() const;
+  u64 divisor() const { return divisor(state_); }
   u64 expiry_ns() const { return state_.start_ns + state_.start_count * divisor(); }
 
   Clock& clock_;

@@ -18,6 +18,18 @@ constexpr DeliveryMode mode_of(u64 entry) {
   return static_cast<DeliveryMode>(bits(entry, 10, 8));
 }
 
+ApicMessage message_of(u64 entry) {
+  ApicMessage m;
+  m.destination = static_cast<u32>(bits(entry, 63, 56));
+  m.logical = (entry & kLogical) != 0;
+  m.mode = mode_of(entry);
+  m.vector = static_cast<u8>(entry);
+  // Only fixed and lowest-priority interrupts can be levels: the others have no EOI (82093AA §3.2.4).
+  m.level_triggered =
+      (entry & kLevel) != 0 && (m.mode == DeliveryMode::kFixed || m.mode == DeliveryMode::kLowestPriority);
+  return m;
+}
+
 }  // namespace
 
 IoApic::IoApic(ApicBus& bus, u32 active_low_pins, const State& state)
@@ -25,6 +37,7 @@ IoApic::IoApic(ApicBus& bus, u32 active_low_pins, const State& state)
   for (u64& entry : state_.redirection) entry &= kWritable | kRemoteIrr;
   state_.id &= 0xf;
   bus_.attach(*this);
+  for (unsigned pin = 0; pin < kPins; ++pin) bus_.pin_programmed(pin, message_of(state_.redirection[pin]));
 }
 
 bool IoApic::active(unsigned pin) const {
@@ -36,14 +49,7 @@ bool IoApic::active(unsigned pin) const {
 
 void IoApic::send(unsigned pin) {
   u64& entry = state_.redirection[pin];
-  ApicMessage m;
-  m.destination = static_cast<u32>(bits(entry, 63, 56));
-  m.logical = (entry & kLogical) != 0;
-  m.mode = mode_of(entry);
-  m.vector = static_cast<u8>(entry);
-  // Only fixed and lowest-priority interrupts can be levels: the others have no EOI (82093AA §3.2.4).
-  m.level_triggered =
-      (entry & kLevel) != 0 && (m.mode == DeliveryMode::kFixed || m.mode == DeliveryMode::kLowestPriority);
+  const ApicMessage m = message_of(entry);
   sent_[pin].add();
   if (bus_.post(m) && m.level_triggered) entry |= kRemoteIrr;
 }
@@ -108,6 +114,7 @@ void IoApic::write_redirection(unsigned pin, u64 value) {
   // Remote IRR has no meaning for edges; software relies on a change to edge and back to clear it.
   if ((value & kLevel) == 0) value &= ~kRemoteIrr;
   entry = value;
+  bus_.pin_programmed(pin, message_of(entry));
   service_level(pin);
 }
 

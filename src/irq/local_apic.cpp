@@ -297,10 +297,14 @@ void LocalApic::reset() {
 
 void LocalApic::enter_virtual_wire_mode() {
   std::scoped_lock lock(mutex_);
-  state_.svr = svr::kEnable | 0xff;
-  lvt(kLvtLint0) = static_cast<u32>(DeliveryMode::kExtInt) << lvt::kModeShift;
-  lvt(kLvtLint1) = static_cast<u32>(DeliveryMode::kNmi) << lvt::kModeShift;
+  set_virtual_wire_mode(state_);
   update_pending();
+}
+
+void LocalApic::set_virtual_wire_mode(State& state) {
+  state.svr = svr::kEnable | 0xff;
+  state.lvt[kLvtLint0 - kLvtTimer] = static_cast<u32>(DeliveryMode::kExtInt) << lvt::kModeShift;
+  state.lvt[kLvtLint1 - kLvtTimer] = static_cast<u32>(DeliveryMode::kNmi) << lvt::kModeShift;
 }
 
 SavedState LocalApic::save() const {

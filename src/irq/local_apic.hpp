@@ -109,6 +109,7 @@ class LocalApic final : public Snapshottable, public StatSource {
   /// What firmware leaves behind on the bootstrap processor for a kernel that is started without firmware:
   /// virtual wire mode (Multiprocessor Specification §3.6.2.2): enabled, LINT0 ExtINT, LINT1 NMI.
   void enter_virtual_wire_mode();
+  static void set_virtual_wire_mode(State& state);
 
   // ---- The bus's side; any thread ----
 

@@ -22,6 +22,7 @@
 #include "irq/pic.hpp"
 #include "irq/router.hpp"
 #include "machine/clock_state.hpp"
+#include "machine/kernel_apic.hpp"
 #include "machine/vcpu_port.hpp"
 
 namespace vellum {
@@ -86,9 +87,11 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   VELLUM_TRY_ASSIGN(ram, GuestRam::create(config.memory));
   ram_ = std::move(ram);
   space_ = std::make_unique<AddressSpace>(AddressSpace{*ram_, mmio_, ports_});
-  if (on_kvm) VELLUM_TRY_ASSIGN_TO(kvm_, kvm::Vm::create(kvm::host_api(), *ram_));
+  if (on_kvm) VELLUM_TRY_ASSIGN_TO(kvm_, kvm::Vm::create(kvm::host_api(), *ram_, config.kvm_irqchip));
 
   auto& bus = devices_.make<ApicBus>();
+  KernelApics* const remote =
+      kvm_ && kvm_->kernel_apics() ? &devices_.make<KernelApics>(*kvm_, bus) : nullptr;
   auto& pic = devices_.make<Pic>(states.next<Pic::State>());
   IoApic::State ioapic_state;
   ioapic_state.id = layout::io_apic_id(config.cpus);
@@ -101,6 +104,12 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
 
   for (unsigned index = 0; index < config.cpus; ++index) {
     auto& slot = *vcpus_.emplace_back(std::make_unique<VcpuSlot>(index));
+    if (remote != nullptr) {
+      remote->add(slot.hazards);
+      kernel_apics_.push_back(&devices_.make<KernelApic>(
+          index, config.cpus, *clock_, *remote, pic, states.next(LocalApic::State::power_up(index == 0))));
+      continue;
+    }
     auto& host = devices_.make<HazardHost>(slot.hazards);
     apics_.push_back(&devices_.make<LocalApic>(index, *clock_, bus, host, &pic, model_->physical_bits(),
                                                states.next(LocalApic::State::power_up(index == 0))));
@@ -197,7 +206,7 @@ Result<> Board::add_virtio(const MachineConfig& config, const BoardResources& re
 }
 
 Result<std::unique_ptr<Engine>> Board::make_engine(const MachineConfig& config, unsigned index,
-                                                   VcpuPort& board, Hazards& hazards, const Tracer& trace) {
+                                                   VcpuBoard& board, Hazards& hazards, const Tracer& trace) {
   const auto traced = [&trace](auto engine) {
     engine->vcpu().set_trace(trace);
     return engine;
@@ -217,14 +226,20 @@ Result<std::unique_ptr<Engine>> Board::make_engine(const MachineConfig& config, 
 
 Result<> Board::add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states) {
   for (const auto& slot : vcpus_) {
-    auto& port =
-        devices_.make<VcpuPort>(*apics_[slot->index], config.cpus, slot->index == 0 ? x87_error_ : nullptr);
+    const bool in_kernel = !kernel_apics_.empty();
+    VcpuBoard* const port = in_kernel ? static_cast<VcpuBoard*>(kernel_apics_[slot->index])
+                                      : &devices_.make<VcpuPort>(*apics_[slot->index], config.cpus,
+                                                                 slot->index == 0 ? x87_error_ : nullptr);
     if (resources.trace != nullptr) slot->trace = Tracer(*resources.trace, config.trace, slot->index);
-    VELLUM_TRY_ASSIGN_TO(slot->engine, make_engine(config, slot->index, port, slot->hazards, slot->trace));
-    if (!states.restoring()) continue;
-    const auto state = states.next<VcpuState>();
-    VELLUM_TRY(check_state(state, *model_));
-    slot->engine->push(StateMask::kAll, state);
+    VELLUM_TRY_ASSIGN_TO(slot->engine, make_engine(config, slot->index, *port, slot->hazards, slot->trace));
+    if (states.restoring()) {
+      const auto state = states.next<VcpuState>();
+      VELLUM_TRY(check_state(state, *model_));
+      slot->engine->push(StateMask::kAll, state);
+    }
+    // After the TSC, which its deadline counts.
+    if (in_kernel)
+      VELLUM_TRY(kernel_apics_[slot->index]->connect(static_cast<kvm::KvmEngine&>(*slot->engine)));
   }
   return {};
 }
@@ -236,7 +251,11 @@ std::vector<Hazards*> Board::hazards() const {
 }
 
 Result<> Board::start_like_firmware() {
-  apics_.front()->enter_virtual_wire_mode();
+  if (kernel_apics_.empty()) {
+    apics_.front()->enter_virtual_wire_mode();
+  } else {
+    VELLUM_TRY(kernel_apics_.front()->enter_virtual_wire_mode());
+  }
   for (const auto& slot : vcpus_) {
     VcpuState state;
     slot->engine->pull(StateMask::kMsrs, state);

@@ -56,8 +56,9 @@ namespace kvm {
 class Vm;
 }
 class CoprocessorError;
-class VcpuPort;
+class VcpuBoard;
 class LocalApic;
+class KernelApic;
 
 class Board {
  public:
@@ -97,7 +98,7 @@ class Board {
                  std::span<const SavedState> saved);
   Result<> add_devices(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
                        StateQueue& states);
-  Result<std::unique_ptr<Engine>> make_engine(const MachineConfig& config, unsigned index, VcpuPort& board,
+  Result<std::unique_ptr<Engine>> make_engine(const MachineConfig& config, unsigned index, VcpuBoard& board,
                                               Hazards& hazards, const Tracer& trace);
   Result<> add_virtio(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
   template <class Device, class... Arguments>
@@ -116,7 +117,8 @@ class Board {
   std::unique_ptr<kvm::Vm> kvm_;  ///< with that engine only
   std::vector<std::unique_ptr<VcpuSlot>> vcpus_;
   DeviceSet devices_;
-  std::vector<LocalApic*> apics_;
+  std::vector<LocalApic*> apics_;  ///< or, in the kernel:
+  std::vector<KernelApic*> kernel_apics_;
   CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
   std::optional<PciRoot> pci_;

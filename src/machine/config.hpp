@@ -8,6 +8,7 @@
 #include "base/result.hpp"
 #include "base/trace.hpp"
 #include "cpu/bt/options.hpp"
+#include "cpu/kvm/irqchip.hpp"
 #include "io/disk/disk_config.hpp"
 #include "io/net/net_config.hpp"
 
@@ -28,6 +29,7 @@ struct MachineConfig {
   std::string engine = "auto";
   bt::Options bt;
   unsigned kvm_patience = 1;  ///< how many times the usual limits /dev/kvm's self-test gets
+  kvm::Irqchip kvm_irqchip = kvm::Irqchip::kAuto;
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
   bool rng = false;                  ///< virtio-rng

@@ -16,6 +16,7 @@ struct XsaveBytes {
 };
 inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, u64);
 inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, u64);
+inline constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, u64);
 inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, u64);
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, u64);
 inline constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveBytes);

@@ -12,6 +12,7 @@ namespace vellum::kvm {
 KvmEngine::KvmEngine(Vm& vm, Vm::Vcpu vcpu, unsigned index, AddressSpace& space, VcpuBoard& board,
                      Clock& clock, const x86::CpuModel& model, Hazards& hazards)
     : vm_(vm),
+      kernel_apic_(vm.kernel_apics()),
       kvm_(std::move(vcpu)),
       registers_(vm, kvm_, index),
       kicker_(*kvm_.run),
@@ -45,6 +46,10 @@ Result<> KvmEngine::start() {
 }
 
 u64 KvmEngine::apic_base() const {
+  if (kernel_apic_) {
+    kvm_sregs sregs{};
+    if (registers_.system(sregs)) return sregs.apic_base;
+  }
   u64 base = 0;
   v_.board.read_apic_msr(x86::msr::kApicBase, base);
   return base;
@@ -93,6 +98,7 @@ int KvmEngine::enter() {
   entries_.add();
   const int result = kvm_.fd.call(KVM_RUN, 0ul);
   kicker_.leave();
+  vector_waits_ = false;
   // An entry that did not begin (EINTR) completes the last access, too.
   completion_due_ = false;
   flags_current_ = true;
@@ -116,11 +122,12 @@ Exit KvmEngine::leave(Exit exit) {
   constexpr unsigned kAttempts = 100;
   for (unsigned i = 0; i < kAttempts; ++i) {
     const auto events = registers_.events();
-    if (!events || !delivery_in_progress(*events)) break;
+    if (!events || !(delivery_in_progress(*events) || vector_waits_)) break;
     const KickTimer timer(20'000);
     if (!timer.armed()) break;
     kvm_.run->immediate_exit = 0;
     const int result = kvm_.fd.call(KVM_RUN, 0ul);
+    vector_waits_ = false;
     flags_current_ = true;
     priority_to_board();
     if (result == 0)
@@ -157,6 +164,7 @@ std::optional<Exit> KvmEngine::take_hazards(u32 pending) {
 
 std::optional<Exit> KvmEngine::inject_interrupt() {
   kvm_run& run = *kvm_.run;
+  if (!flags_current_ && kernel_apic_) flush_page();  // a halted vCPU would not exit for a window
   if (!flags_current_) {
     // A state just pushed: the kernel knows whether it takes interrupts, and exits when it does.
     if (v_.state.activity == Activity::kHalted) {
@@ -179,6 +187,7 @@ std::optional<Exit> KvmEngine::inject_interrupt() {
       if (const int result = kvm_.fd.call(KVM_INTERRUPT, &interrupt); result < 0)
         return failed(fail_errno(fmt::format("KVM_INTERRUPT {:#x}", vector), -result).value().message);
       interrupts_.add();
+      vector_waits_ = kernel_apic_;
       if (v_.trace.wants(TraceKind::kIrq)) [[unlikely]]
         v_.trace.line("irq: interrupt {:#x} injected", vector);
       v_.state.activity = Activity::kRunning;
@@ -212,6 +221,7 @@ void KvmEngine::start_by_sipi() {
 }
 
 void KvmEngine::priority_to_board() {
+  if (kernel_apic_) return;
   const u8 now = static_cast<u8>(kvm_.run->cr8 & 15);
   if (now == cr8_) return;
   priorities_.add();
@@ -220,6 +230,7 @@ void KvmEngine::priority_to_board() {
 }
 
 void KvmEngine::priority_from_board() {
+  if (kernel_apic_) return;
   cr8_ = v_.board.read_cr8();
   kvm_.run->cr8 = cr8_;
 }
@@ -231,8 +242,7 @@ void KvmEngine::pull(StateMask groups, VcpuState& to) {
   if (auto pulled = registers_.pull(groups, to); !pulled) refused_ = std::move(pulled).error();
   if (any(groups & StateMask::kMsrs)) to.msr.tsc_adjust = v_.state.msr.tsc_adjust;
   if (any(groups & StateMask::kActivity)) {
-    to.activity = v_.state.activity;
-    to.sipi_vector = v_.state.sipi_vector;
+    if (auto pulled = pull_activity(to); !pulled) refused_ = std::move(pulled).error();
   }
 }
 
@@ -247,8 +257,7 @@ void KvmEngine::push(StateMask groups, const VcpuState& from) {
     if (auto set = registers_.set_tsc(*lead, from.msr.tsc_adjust); !set) refused_ = std::move(set).error();
   }
   if (any(groups & StateMask::kActivity)) {
-    v_.state.activity = from.activity;
-    v_.state.sipi_vector = from.sipi_vector;
+    if (auto pushed = push_activity(from); !pushed) refused_ = std::move(pushed).error();
   }
 }
 
@@ -265,6 +274,7 @@ void KvmEngine::stats(std::vector<StatRow>& rows) const {
   row("exits: MSR reads", msr_reads_);
   row("exits: MSR writes", msr_writes_);
   row("exits: HLT", halts_);
+  row("exits: EOI of a level", eois_);
   row("exits: interrupt window", windows_);
   row("exits: kicked", kicks_);
   row("task priority changes", priorities_);

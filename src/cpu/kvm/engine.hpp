@@ -1,6 +1,6 @@
 // The engine over /dev/kvm: the guest's instructions run on the processor itself, with nested paging.
-// Interrupt controllers and timers stay the board's own, in user space, so that a machine is the same one on
-// every engine. docs/design/kvm.md.
+// Interrupt controllers and timers are the board's own, in user space, but for the local APICs, which are the
+// kernel's where it can. docs/design/kvm.md.
 #pragma once
 
 #include <memory>
@@ -32,6 +32,10 @@ class KvmEngine final : public Engine {
   u64 retired() const override { return 0; }
   u64 steps() const override { return entries_.get(); }
   void stats(std::vector<StatRow>& rows) const override;
+
+  /// The local APIC in the kernel (Vm::kernel_apics()). Only while run() is not running.
+  Result<KernelApicState> apic() const;
+  Result<> set_apic(const KernelApicState& state);
 
   /// The context, for tracing.
   Vcpu& vcpu() { return v_; }
@@ -66,7 +70,15 @@ class KvmEngine final : public Engine {
   void priority_from_board();
   u64 apic_base() const;
 
+  // activity.cpp: with an APIC in the kernel, HLT, INIT and SIPI are the kernel's.
+  Result<> pull_activity(VcpuState& to);
+  Result<> push_activity(const VcpuState& from);
+  /// What was pushed reaches the kernel, and the page's flags are of now.
+  void flush_page();
+  void end_of_interrupt();
+
   Vm& vm_;
+  const bool kernel_apic_;
   Vm::Vcpu kvm_;
   Registers registers_;
   VcpuKicker kicker_;
@@ -76,10 +88,11 @@ class KvmEngine final : public Engine {
   std::optional<Error> refused_;  ///< by push() or pull(): run() says so
   bool completion_due_ = false;   ///< the last exit's access is completed by the next entry
   bool flags_current_ = false;    ///< kvm_run's if_flag and ready_for_interrupt_injection are of this state
+  bool vector_waits_ = false;     ///< an ExtINT's, in the kernel, where no register shows it
   u8 cr8_ = 0;                    ///< as APIC and guest last agreed
 
   Counter entries_, kicks_, halts_, port_reads_, port_writes_, mmio_reads_, mmio_writes_, msr_reads_,
-      msr_writes_, windows_, priorities_, interrupts_, nmis_, pulls_, pushes_;
+      msr_writes_, windows_, priorities_, interrupts_, nmis_, eois_, pulls_, pushes_;
 };
 
 }  // namespace vellum::kvm

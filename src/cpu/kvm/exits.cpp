@@ -88,6 +88,9 @@ std::optional<Exit> KvmEngine::after_exit() {
     case KVM_EXIT_IRQ_WINDOW_OPEN:
       windows_.add();
       return std::nullopt;
+    case KVM_EXIT_IOAPIC_EOI:
+      end_of_interrupt();
+      return std::nullopt;
     case KVM_EXIT_SET_TPR:  // enter() has passed it on
     case KVM_EXIT_INTR:
       return std::nullopt;
@@ -194,7 +197,7 @@ void KvmEngine::msr_write() {
     auto set = registers_.set_tsc(v_.clock.host_tsc_lead().value_or(0), v_.state.msr.tsc_adjust);
     if (!set) refused_ = std::move(set).error();
   }
-  if (index == x86::msr::kApicBase) {
+  if (index == x86::msr::kApicBase && !kernel_apic_) {
     // The kernel's copy decides on CPUID's APIC bit. Its registers are of before this access, whose
     // completion comes first.
     complete_access();

@@ -85,13 +85,26 @@ Result<kvm_vcpu_events> Registers::events() const {
   return e;
 }
 
-Result<> Registers::pull_system(VcpuState& to) const {
-  kvm_sregs sregs{};
+bool Registers::get(u32 msr, u64& value) const {
+  return get_msr(vcpu_.fd, msr, value);
+}
+
+bool Registers::set(u32 msr, u64 value) {
+  return set_msr(vcpu_.fd, msr, value);
+}
+
+Result<> Registers::system(kvm_sregs& to) const {
   if (waits(KVM_SYNC_X86_SREGS)) {
-    sregs = vcpu_.run->s.regs.sregs;
-  } else if (const int result = vcpu_.fd.call(KVM_GET_SREGS, &sregs); result < 0) {
+    to = vcpu_.run->s.regs.sregs;
+  } else if (const int result = vcpu_.fd.call(KVM_GET_SREGS, &to); result < 0) {
     return refused("KVM_GET_SREGS", result);
   }
+  return {};
+}
+
+Result<> Registers::pull_system(VcpuState& to) const {
+  kvm_sregs sregs{};
+  VELLUM_TRY(system(sregs));
   from_sregs(sregs, to);
   if (!pae_paging(to) || !vm_.abilities().sregs2) return {};
   kvm_sregs2 more{};

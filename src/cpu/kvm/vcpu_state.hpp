@@ -23,6 +23,12 @@ class Registers {
   Result<> set_tsc(u64 host_lead, u64 adjust);
 
   Result<kvm_vcpu_events> events() const;
+  /// As they will be at the next entry.
+  Result<> system(kvm_sregs& to) const;
+
+  /// Whether the kernel has this MSR for this vCPU.
+  bool get(u32 msr, u64& value) const;
+  bool set(u32 msr, u64 value);
 
  private:
   Result<> pull_system(VcpuState& to) const;

@@ -33,21 +33,19 @@ constexpr std::array kNeeded{
     Needed{KVM_CAP_X86_MSR_FILTER, "MSR filters (Linux 5.10)"},
 };
 
-// One MSR or a run of them that is answered here. x2APIC's registers need no row: without an APIC in the
-// kernel they are unknown there, which is an exit, too.
+// One MSR or a run of them that is answered here; `apics`: unless the kernel keeps the local APICs. x2APIC's
+// registers need no row: without an APIC in the kernel they are unknown there, which is an exit, too.
 struct Routed {
   u32 first, count;
   u32 direction;
+  bool apics = false;
 };
 constexpr u32 kBoth = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
 constexpr std::array kRouted{
-    Routed{msr::kTsc, 1, KVM_MSR_FILTER_WRITE},
-    Routed{msr::kApicBase, 1, kBoth},
-    Routed{msr::kTscAdjust, 1, KVM_MSR_FILTER_WRITE},
-    Routed{msr::kBiosSignId, 1, KVM_MSR_FILTER_READ},
-    Routed{msr::kPlatformInfo, 1, KVM_MSR_FILTER_READ},
-    Routed{msr::kMcgCap, 1, KVM_MSR_FILTER_READ},
-    Routed{msr::kTscDeadline, 1, kBoth},
+    Routed{msr::kTsc, 1, KVM_MSR_FILTER_WRITE},         Routed{msr::kApicBase, 1, kBoth, true},
+    Routed{msr::kTscAdjust, 1, KVM_MSR_FILTER_WRITE},   Routed{msr::kBiosSignId, 1, KVM_MSR_FILTER_READ},
+    Routed{msr::kPlatformInfo, 1, KVM_MSR_FILTER_READ}, Routed{msr::kMcgCap, 1, KVM_MSR_FILTER_READ},
+    Routed{msr::kTscDeadline, 1, kBoth, true},
 };
 
 tl::unexpected<Error> refused(const char* what, int result) {
@@ -73,7 +71,7 @@ Result<std::vector<kvm_cpuid_entry2>> supported_cpuid(const Handle& system) {
   return fail(ErrorCode::kHost, "/dev/kvm: its CPUID table has no end");
 }
 
-Result<std::unique_ptr<Vm>> Vm::create(KvmApi& api, GuestRam& ram) {
+Result<std::unique_ptr<Vm>> Vm::create(KvmApi& api, GuestRam& ram, Irqchip irqchip) {
   const int system_fd = api.open();
   if (system_fd == -EACCES)
     return fail(
@@ -88,6 +86,7 @@ Result<std::unique_ptr<Vm>> Vm::create(KvmApi& api, GuestRam& ram) {
   if (vm_fd < 0) return refused("KVM_CREATE_VM", vm_fd);
   std::unique_ptr<Vm> vm(new Vm(api, std::move(system), Handle(api, vm_fd)));
   VELLUM_TRY(vm->look_at_abilities());
+  VELLUM_TRY(vm->create_apics(irqchip));
   VELLUM_TRY(vm->set_up());
   VELLUM_TRY(vm->map(ram));
   return vm;
@@ -128,11 +127,53 @@ Result<> Vm::set_up() {
   kvm_msr_filter filter{};
   filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
   u8 deny = 0;  // a bit of 0 denies; rows have at most 8 MSRs
-  for (std::size_t i = 0; i < kRouted.size(); ++i)
-    filter.ranges[i] = {kRouted[i].direction, kRouted[i].count, kRouted[i].first, &deny};
+  std::size_t used = 0;
+  for (const Routed& row : kRouted)
+    if (!row.apics || !kernel_apics_) filter.ranges[used++] = {row.direction, row.count, row.first, &deny};
   if (const int result = vm_.call(KVM_X86_SET_MSR_FILTER, &filter); result < 0)
     return refused("KVM_X86_SET_MSR_FILTER", result);
   return {};
+}
+
+// "Split": with the whole irqchip the kernel would have its own PIC, I/O APIC and PIT, too.
+// docs/design/kvm.md.
+Result<> Vm::create_apics(Irqchip irqchip) {
+  if (irqchip != Irqchip::kKernel) return {};
+  kvm_enable_cap split{};
+  split.cap = KVM_CAP_SPLIT_IRQCHIP;
+  split.args[0] = kIoApicPins;
+  const bool exists =
+      vm_.call(KVM_CHECK_EXTENSION, static_cast<unsigned long>(KVM_CAP_SPLIT_IRQCHIP)) > 0 &&
+      vm_.call(KVM_CHECK_EXTENSION, static_cast<unsigned long>(KVM_CAP_TSC_DEADLINE_TIMER)) > 0;
+  const int result = exists ? vm_.call(KVM_ENABLE_CAP, &split) : -ENOTTY;
+  kernel_apics_ = result >= 0;
+  if (kernel_apics_) return {};
+  return fail_errno("--kvm irqchip=kernel: /dev/kvm: KVM_CAP_SPLIT_IRQCHIP", -result);
+}
+
+int Vm::deliver(const Message& message) const {
+  kvm_msi msi{};
+  msi.address_lo = static_cast<u32>(message.address);
+  msi.address_hi = static_cast<u32>(message.address >> 32);
+  msi.data = message.data;
+  return vm_.call(KVM_SIGNAL_MSI, &msi);
+}
+
+int Vm::set_io_apic_routes(const std::array<Message, kIoApicPins>& routes) const {
+  // kvm_irq_routing ends in a flexible array.
+  struct {
+    u32 count = kIoApicPins, flags = 0;
+    std::array<kvm_irq_routing_entry, kIoApicPins> entries{};
+  } table;
+  for (u32 pin = 0; pin < kIoApicPins; ++pin) {
+    kvm_irq_routing_entry& entry = table.entries[pin];
+    entry.gsi = pin;
+    entry.type = KVM_IRQ_ROUTING_MSI;
+    entry.u.msi.address_lo = static_cast<u32>(routes[pin].address);
+    entry.u.msi.address_hi = static_cast<u32>(routes[pin].address >> 32);
+    entry.u.msi.data = routes[pin].data;
+  }
+  return vm_.call(kSetGsiRouting, &table);
 }
 
 Result<> Vm::map(GuestRam& ram) {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "cpu/kvm/api.hpp"
+#include "cpu/kvm/irqchip.hpp"
 #include "memory/guest_ram.hpp"
 
 namespace vellum::kvm {
@@ -21,13 +23,25 @@ struct Abilities {
 class Vm {
  public:
   /// `ram` outlives the VM. Errors say what this host lacks.
-  static Result<std::unique_ptr<Vm>> create(KvmApi& api, GuestRam& ram);
+  static Result<std::unique_ptr<Vm>> create(KvmApi& api, GuestRam& ram, Irqchip irqchip = Irqchip::kUser);
 
   struct Vcpu {
     Handle fd;
     RunPage run;
   };
   Result<Vcpu> add_vcpu(unsigned index);
+
+  /// Whether the local APICs are the kernel's. PIC, I/O APIC and PIT never are.
+  bool kernel_apics() const { return kernel_apics_; }
+  /// Any thread. The number of local APICs that took it, or -errno.
+  int deliver(const Message& message) const;
+  /// Which interrupts are levels whose EOI the board must see: what the I/O APIC's inputs send. One caller at
+  /// a time.
+  int set_io_apic_routes(const std::array<Message, kIoApicPins>& routes) const;
+
+  /// Before vCPUs run; it outlives them.
+  void set_eoi_sink(EoiSink& sink) { eoi_sink_ = &sink; }
+  EoiSink* eoi_sink() const { return eoi_sink_; }
 
   KvmApi& api() const { return api_; }
   const Abilities& abilities() const { return abilities_; }
@@ -38,18 +52,22 @@ class Vm {
   Vm(KvmApi& api, Handle system, Handle vm) : api_(api), system_(std::move(system)), vm_(std::move(vm)) {}
   Result<> look_at_abilities();
   Result<> set_up();
+  Result<> create_apics(Irqchip irqchip);
   Result<> map(GuestRam& ram);
 
   KvmApi& api_;
   Handle system_, vm_;
   Abilities abilities_;
+  bool kernel_apics_ = false;
+  EoiSink* eoi_sink_ = nullptr;
   std::vector<kvm_cpuid_entry2> cpuid_;
 };
 
 /// What KVM_GET_SUPPORTED_CPUID says, growing the table until it fits.
 Result<std::vector<kvm_cpuid_entry2>> supported_cpuid(const Handle& system);
 
-/// The MSRs that the board or the machine's clock answer, not the kernel.
+/// The MSRs that the board or the machine's clock answer, not the kernel. Those of an APIC in the kernel come
+/// only with values that are #GP, which the board says, too.
 bool is_routed_msr(u32 index);
 
 }  // namespace vellum::kvm

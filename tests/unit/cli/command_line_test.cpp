@@ -54,7 +54,10 @@ TEST(CommandLine, DoctorTakesItsOwnOptions) {
 }
 
 TEST(CommandLine, KvmsOptionsAreChecked) {
-  EXPECT_EQ(error_of({"run", "--kernel", "k", "--kvm", "speed=9"}), "--kvm 'speed=9': it is patience=N");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--kvm", "speed=9"}),
+            "--kvm 'speed': unknown; there are: irqchip, patience");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--kvm", "irqchip=split"}),
+            "--kvm irqchip=split: expected auto, kernel or user");
   EXPECT_NE(error_of({"run", "--kernel", "k", "--kvm", "patience=0"}), "");
   EXPECT_NE(error_of({"doctor", "--engine", "kvm"}).find("unknown option '--engine'"), std::string::npos);
 }

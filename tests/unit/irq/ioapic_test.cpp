@@ -207,5 +207,29 @@ TEST_F(IoApicTest, RoundTripsWithAnInterruptInService) {
   EXPECT_EQ(take(), 0x49) << "the restored one still has its input asserted";
 }
 
+struct Programmed final : RemoteApics {
+  bool post(const ApicMessage&) override { return true; }
+  void pin_programmed(unsigned pin, const ApicMessage& message) override { pins[pin] = message; }
+  void set_lint0(bool) override {}
+  std::array<ApicMessage, IoApic::kPins> pins;
+};
+
+TEST_F(IoApicTest, RemoteApicsLearnWhatEachInputSends) {
+  ApicBus elsewhere;
+  Programmed remote;
+  elsewhere.attach(remote);
+  IoApic::State state;
+  state.redirection[5] = kLevel | 0x35 | u64{2} << 56;
+
+  IoApic restored(elsewhere, 0, state);
+  restored.write(0x00, 4, 0x10 + 2 * 9);
+  restored.write(0x10, 4, kLevel | kMasked | 0x39);
+
+  EXPECT_TRUE(remote.pins[5].level_triggered);
+  EXPECT_EQ(remote.pins[5].vector, 0x35);
+  EXPECT_EQ(remote.pins[5].destination, 2u);
+  EXPECT_EQ(remote.pins[9].vector, 0x39) << "masked: one that is in service has its EOI still to come";
+}
+
 }  // namespace
 }  // namespace vellum::test

@@ -60,6 +60,28 @@ class ScriptedKvm final : public KvmApi {
       case KVM_NMI:
         ++nmis;
         return 0;
+      case KVM_ENABLE_CAP:
+        kvm_enable_cap enabled;
+        copy_in(argument, enabled);
+        if (enabled.cap == KVM_CAP_SPLIT_IRQCHIP) split_pins = enabled.args[0];
+        return enabled.cap == KVM_CAP_SPLIT_IRQCHIP ? split_result : 0;
+      case KVM_X86_SET_MSR_FILTER:
+        return copy_in(argument, filter);
+      case KVM_GET_LAPIC:
+        return copy_out(argument, apic);
+      case KVM_SET_LAPIC:
+        sregs_at_set_apic = sregs;
+        return copy_in(argument, apic);
+      case KVM_GET_MP_STATE:
+        return copy_out(argument, mp_state);
+      case KVM_SET_MP_STATE:
+        return copy_in(argument, mp_state);
+      case KVM_SIGNAL_MSI:
+        copy_in(argument, last_msi);
+        return msi_result;
+      case kSetGsiRouting:
+        copy_in(argument, routes);
+        return 0;
       case kGetMsrs:
         return 0;  // none
       case kSetMsrs:
@@ -82,6 +104,18 @@ class ScriptedKvm final : public KvmApi {
   kvm_vcpu_events events{};
   std::vector<kvm_cpuid_entry2> cpuid;
   std::vector<u32> interrupts;
+  u64 split_pins = 0;  ///< of KVM_CAP_SPLIT_IRQCHIP
+  int split_result = 0;
+  kvm_msr_filter filter{};
+  kvm_lapic_state apic{};
+  kvm_sregs sregs_at_set_apic{};
+  kvm_mp_state mp_state{};
+  kvm_msi last_msi{};
+  int msi_result = 1;
+  struct {
+    u32 count, flags;
+    kvm_irq_routing_entry entries[24];
+  } routes{};
   unsigned nmis = 0;
   unsigned completions = 0;  ///< entries that immediate_exit ended
 
