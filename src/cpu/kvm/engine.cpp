@@ -98,12 +98,17 @@ int KvmEngine::enter() {
   entries_.add();
   const int result = kvm_.fd.call(KVM_RUN, 0ul);
   kicker_.leave();
-  vector_waits_ = false;
+  vector_may_have_gone(result);
   // An entry that did not begin (EINTR) completes the last access, too.
   completion_due_ = false;
   flags_current_ = true;
   priority_to_board();
   return result;
+}
+
+// A kick may end an entry before it begins: the kernel then still holds the vector, and takes no second one.
+void KvmEngine::vector_may_have_gone(int result) {
+  if (result == 0 || kvm_.run->immediate_exit == 0) vector_waits_ = false;
 }
 
 void KvmEngine::complete_access() {
@@ -127,7 +132,7 @@ Exit KvmEngine::leave(Exit exit) {
     if (!timer.armed()) break;
     kvm_.run->immediate_exit = 0;
     const int result = kvm_.fd.call(KVM_RUN, 0ul);
-    vector_waits_ = false;
+    vector_may_have_gone(result);
     flags_current_ = true;
     priority_to_board();
     if (result == 0)
@@ -180,7 +185,7 @@ std::optional<Exit> KvmEngine::inject_interrupt() {
   if (v_.state.activity == Activity::kHalted && run.if_flag == 0) return std::nullopt;
   if (run.ready_for_interrupt_injection == 0 && v_.state.activity == Activity::kHalted) {
     v_.state.activity = Activity::kRunning;  // the window opens before the next instruction
-  } else if (run.ready_for_interrupt_injection != 0 && run.if_flag != 0) {
+  } else if (run.ready_for_interrupt_injection != 0 && run.if_flag != 0 && !vector_waits_) {
     const int vector = v_.board.acknowledge_interrupt();
     if (vector >= 0) {
       kvm_interrupt interrupt{static_cast<u32>(vector)};

@@ -75,6 +75,7 @@ class KvmEngine final : public Engine {
   Result<> push_activity(const VcpuState& from);
   /// What was pushed reaches the kernel, and the page's flags are of now.
   void flush_page();
+  void vector_may_have_gone(int result);
   void end_of_interrupt();
 
   Vm& vm_;

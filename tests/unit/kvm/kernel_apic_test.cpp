@@ -147,6 +147,22 @@ TEST_F(KernelApicTest, AnInterruptOfThePicIsInjectedWhenTheApicTakesIt) {
   EXPECT_EQ(kvm.interrupts, std::vector<u32>{0x38});
 }
 
+TEST_F(KernelApicTest, ASecondOneWaitsWhileAKickKeepsTheFirstFromTheGuest) {
+  hazards.set(Hazards::kInterrupt);
+  kvm.steps = {exit_with(KVM_EXIT_IRQ_WINDOW_OPEN, true),
+               [this](kvm_run& run) {
+                 run.exit_reason = KVM_EXIT_INTR;
+                 run.ready_for_interrupt_injection = 1;
+                 hazards.set(Hazards::kInterrupt);  // kicks
+                 return -EINTR;
+               },
+               stop()};
+
+  engine->run(Budget{});
+
+  EXPECT_EQ(kvm.interrupts.size(), 1u);
+}
+
 TEST_F(KernelApicTest, ItsRegistersStandSixteenBytesApart) {
   KernelApicState state;
   state.base = 0xfee00900;
