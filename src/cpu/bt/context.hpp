@@ -29,37 +29,35 @@ inline constexpr std::array<int, 16> kHostOf = {11, 1, 2,  3,         13, 5,    
                                                 8,  9, 10, kInMemory, 12, kInMemory, kInMemory, kInMemory};
 
 /// One place in translated code that may call out: all that the callee must know of the instruction there.
+/// There are several for each unit, so they are small.
 struct Site {
   interp::Insn insn;
-  u64 next_rip = 0;              ///< of the instruction after this one
-  u64 after_rip = 0;             ///< where to go on after the instruction, if it stores
-  bool after_is_target = false;  ///< at Context::target instead
-  u32 rest = 0;                  ///< instructions of the unit after this one
-  u16 mnemonic = 0;
+  u64 next_rip = 0;  ///< of the instruction after this one
   // Through a flat table: what the fault of the host there means.
+  u64 disp = 0;                 ///< the operand's address is this + host register `base`
   const u8* resume = nullptr;   ///< behind the instruction, all flags in the host's
   void* translation = nullptr;  ///< Translator's
-  u64 disp = 0;                 ///< the operand's address is this + host register `base`
-  i8 base = -1;                 ///< -1: none
-  u16 fresh = 0;                ///< flags, packed, that only the host's hold
-  u8 position = 0;              ///< of the instruction in its unit
-  mutable u8 futile = 0;        ///< faults that no fill of the table would have spared
-  mutable u8 useful = 0;        ///< others, since:
-  mutable u64 since_ns = 0;
 
-  u8 size = 0;                              ///< of the memory operand
+  i32 after = 0;             ///< where to go on after the instruction, if it stores: this + next_rip
+  mutable u32 since_ms = 0;  ///< of `useful`, on the host's monotonic clock
+  u16 mnemonic = 0;
+  u16 fresh = 0;                       ///< flags, packed, that only the host's hold
+  i16 shared_from = 0, shared_to = 0;  ///< the range of `shared`, relative to this operand's address
+  u16 fip_behind = 0;  ///< if not 0, the state's FIP is to become next_rip minus this first: the last x87
+                       ///< instruction before this one
+  i8 base = -1;        ///< -1: none
+  u8 rest = 0;         ///< instructions of the unit after this one
+  u8 position = 0;     ///< of the instruction in its unit
+  u8 shared = 0;       ///< 1 + number in Context::shared of the slot that several operands share; 0: none
+  u8 leader = 0;       ///< the instruction that looks that up
+  u8 size = 0;         ///< of the memory operand
   u8 seg = static_cast<u8>(x86::Seg::kDs);  ///< of the memory operand
+  mutable u8 futile = 0;                    ///< faults that no fill of the table would have spared
+  mutable u8 useful = 0;                    ///< others
   bool write = false;
-  bool sets_fip = false;  ///< the instruction is the last x87 one once it is done
-  bool fip_behind =
-      false;  ///< the state's FIP is to become `fip` first: the last x87 instruction before this
-  u64 fip = 0;
-
-  // Through a slot that several operands share:
-  u8 shared = 0;                       ///< 1 + its number in Context::shared; 0: not
-  u8 leader = 0;                       ///< the instruction that looks it up
-  i16 shared_from = 0, shared_to = 0;  ///< the range it was looked up for, relative to this operand's address
-  bool poll = false;                   ///< not an access: Context::poll was read, before the instruction
+  bool sets_fip = false;         ///< the instruction is the last x87 one once it is done
+  bool after_is_target = false;  ///< after it at Context::target
+  bool poll = false;             ///< not an access: Context::poll was read, before the instruction
 };
 
 /// Where indirect jumps, and direct ones to other pages, find translations by guest-virtual address: a table

@@ -196,7 +196,7 @@ void Emitter::call() {
     poll();
   }
   push_return_address();
-  if (!flat_here()) slow_.back().site->after_rip = target;
+  if (!flat_here()) slow_.back().site->after = static_cast<i32>(target - next_rip_);
   jump_to(target);
 }
 

@@ -244,14 +244,13 @@ void Emitter::instruction() {
 Site& Emitter::make_site(unsigned size, bool write) {
   Site& site = sites_.emplace_back();
   site.insn = source_.unit.insns[n_];
-  site.next_rip = site.after_rip = next_rip_;
-  site.rest = source_.counted ? source_.unit.count - n_ - 1u : 0;
+  site.next_rip = next_rip_;
+  site.rest = static_cast<u8>(source_.counted ? source_.unit.count - n_ - 1u : 0);
   site.mnemonic = static_cast<u16>(insn_->info.mnemonic);
   site.size = static_cast<u8>(size);
   site.write = write;
   site.sets_fip = form_->sets_fip;
-  site.fip_behind = fip_.has_value();
-  site.fip = fip_.value_or(0);
+  site.fip_behind = static_cast<u16>(fip_ ? next_rip_ - *fip_ : 0);
   site.translation = source_.translation;
   site.position = static_cast<u8>(n_);
   return site;

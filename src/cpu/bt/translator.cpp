@@ -16,10 +16,10 @@ using interp::Flow;
 
 namespace {
 
-u64 host_ns() {
+u32 host_ms() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+  return static_cast<u32>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
 }
 
 constexpr std::size_t kLargestUnit = 64 << 10;  // bytes of host code; 32 instructions come nowhere near
@@ -28,7 +28,7 @@ constexpr u8 kFutileFaults = 3;
 // So many faults of one operand in so short a time are a burst: with its signal and the host's own page
 // faults one costs 10 to 50 us, a look-up 3 ns.
 constexpr u8 kBurst = 8;
-constexpr u64 kBurstNs = 4'000'000;
+constexpr u32 kBurstMs = 4;
 // After a burst an operand is looked up for so many runs of its unit, twice as many each time.
 constexpr i32 kRunsAfterBurst = 1 << 14;
 constexpr u8 kMostDoublings = 14;
@@ -444,7 +444,7 @@ const u8* Translator::go_on(Flow flow) {
 
 // What translated code leaves for later: the x87 instruction pointer (SDM vol. 1 §8.1.8).
 void Translator::catch_up(const Site& site) {
-  if (site.fip_behind) v_.state.xsave.fip() = site.fip;
+  if (site.fip_behind != 0) v_.state.xsave.fip() = site.next_rip - site.fip_behind;
 }
 
 // Translated code is about to run instructions that need these VectorBits: all that is to be loaded for them.
@@ -569,11 +569,11 @@ void Translator::redirect(const Translation& from, const u8* linked, const u8* e
 
 // A fault that spares others: worth it, unless the operand goes from one new page to the next.
 bool Translator::faults_too_often(const Site& site) const {
-  const u64 now = host_ns();
-  if (site.useful++ == 0) site.since_ns = now;
+  const u32 now = host_ms();
+  if (site.useful++ == 0) site.since_ms = now;
   if (site.useful < kBurst) return false;
   site.useful = 0;
-  return now - site.since_ns < kBurstNs;
+  return now - site.since_ms < kBurstMs;
 }
 
 // The access at `site` keeps faulting (for good: a device's registers, data beside code, page crossings; else
@@ -609,7 +609,7 @@ u64 Translator::code_store(const Site& site, const u8* host) {
   if (!v_.mmu.code_was_written) return kGoOn;
   catch_up(site);
   if (site.sets_fip) v_.state.xsave.fip() = site.next_rip - site.insn.length;
-  v_.state.rip = site.after_is_target ? context_.target : site.after_rip;
+  v_.state.rip = site.after_is_target ? context_.target : site.next_rip + static_cast<u64>(i64{site.after});
   return finish(site, Flow::kEndUnit);
 }
 
