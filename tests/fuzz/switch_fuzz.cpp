@@ -22,7 +22,7 @@ class Port final : public net::FrameSink {
  protected:
   void take(const net::Frame& frame) override {
     if (!net::fits(frame.offload, net::frame_size(frame.pieces))) __builtin_trap();
-    if (net::any(net::needed(frame.offload) & ~offloads_)) __builtin_trap();
+    if (any(net::needed(frame.offload) & ~offloads_)) __builtin_trap();
   }
 
  private:
