@@ -353,11 +353,12 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
 // What leads to earlier translations of the code at t's addresses leads to `t` from now on.
 void Translator::take_over(Translation& t) {
   auto& of_page = by_page_[t.page];
-  for (Translation* old : of_page) {
-    if (old->linear != t.linear || old->second != t.second) continue;
+  std::erase_if(of_page, [&](Translation* old) {
+    if (old->linear != t.linear || old->second != t.second) return false;
     old->stale = true;
     redirect(*old, t.linked, t.entered);
-  }
+    return true;  // from here on it goes where `t` goes
+  });
   of_page.push_back(&t);
   if (t.second != nullptr && t.second != t.page) by_page_[t.second].push_back(&t);
 }
