@@ -1,9 +1,8 @@
 // A mapping of guest memory gets its host pages in chunks, not one page at a time.
 //
-// The host maps a page when it is first touched, which is a fault each: some 0.5 us on hardware, but 15 us
-// where the host is itself a guest without nested paging. Guests touch pages near each other, so the first
-// touch of a chunk asks for all of it: 16 pages for little more than the price of one fault (16.7 and
-// 1.7 us a page were measured in such a host, docs/benchmarks.md). A chunk of which only one page is ever
+// The host maps a page when it is first touched, which is a fault each, and a dear one where the host is
+// itself a guest without nested paging (docs/design/flat-table.md has figures). Guests touch pages near each
+// other, so the first touch of a chunk asks for all of its 16 pages. A chunk of which only one page is ever
 // used costs 60 KiB of host memory that the guest counts as its own anyway.
 #pragma once
 
