@@ -68,6 +68,23 @@ DecodeStatus decode(CodeMode mode, std::span<const u8> bytes, Decoded& out) {
   return DecodeStatus::kInvalid;
 }
 
+bool is_general_register(ZydisRegister r) {
+  switch (ZydisRegisterGetClass(r)) {
+    case ZYDIS_REGCLASS_GPR8:
+    case ZYDIS_REGCLASS_GPR16:
+    case ZYDIS_REGCLASS_GPR32:
+    case ZYDIS_REGCLASS_GPR64:
+      return true;
+    default:
+      return false;
+  }
+}
+
+unsigned general_register_number(ZydisRegister r) {
+  return static_cast<unsigned>(
+      ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)));
+}
+
 std::string format_instruction(const Decoded& decoded, u64 address) {
   char text[256];
   const auto status = ZydisFormatterFormatInstruction(

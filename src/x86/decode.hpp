@@ -34,6 +34,11 @@ struct Decoded {
 /// Decodes the instruction at the start of `bytes` (up to 15 are looked at).
 DecodeStatus decode(CodeMode mode, std::span<const u8> bytes, Decoded& out);
 
+/// AL to R15, of any size, also the second bytes.
+bool is_general_register(ZydisRegister r);
+/// 0 to 15, of the general register that `r` is all or a part of.
+unsigned general_register_number(ZydisRegister r);
+
 /// Intel-syntax text, for traces and reports. `address`: of the instruction, for relative operands.
 std::string format_instruction(const Decoded& decoded, u64 address);
 

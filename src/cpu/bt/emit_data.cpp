@@ -7,11 +7,6 @@ using namespace x86::rflags;
 
 namespace {
 
-unsigned number_of(ZydisRegister r) {
-  return static_cast<unsigned>(
-      ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)));
-}
-
 const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax]));
 const a::Gp kGuestRsp = a::gpq(static_cast<u32>(kHostOf[x86::kRsp]));
 
@@ -34,7 +29,7 @@ i64 signed_immediate(const ZydisDecodedOperand& operand, unsigned bytes) {
 
 // The host register of a guest one; one in memory is loaded into a scratch register.
 a::Gp Emitter::register_operand(const ZydisDecodedOperand& operand) {
-  const unsigned n = number_of(operand.reg.value);
+  const unsigned n = x86::general_register_number(operand.reg.value);
   const unsigned bytes = operand.size / 8;
   const bool high = is_high_byte(operand.reg.value);
   if (kHostOf[n] != kInMemory && !high) return sized(a::gpq(static_cast<u32>(kHostOf[n])), bytes);
@@ -118,19 +113,20 @@ void Emitter::generic() {
 
 void Emitter::lea() {
   const ZydisDecodedOperand& to = insn_->operands[0];
-  const unsigned n = number_of(to.reg.value);
+  const unsigned n = x86::general_register_number(to.reg.value);
   const auto& address = insn_->operands[1].mem;
-  const auto in_host = [](ZydisRegister r) { return kHostOf[number_of(r)] != kInMemory; };
+  const auto in_host = [](ZydisRegister r) { return kHostOf[x86::general_register_number(r)] != kInMemory; };
   if (in_host(to.reg.value) && to.size >= 32 && insn_->info.address_width == 64 &&
       address.base != ZYDIS_REGISTER_NONE && address.base != ZYDIS_REGISTER_RIP && in_host(address.base) &&
       (address.index == ZYDIS_REGISTER_NONE || in_host(address.index))) {
-    const a::Gp base = a::gpq(static_cast<u32>(kHostOf[number_of(address.base)]));
+    const a::Gp base = a::gpq(static_cast<u32>(kHostOf[x86::general_register_number(address.base)]));
     const auto disp = static_cast<i32>(address.disp.has_displacement ? address.disp.value : 0);
-    const u32 shift = address.scale == 8 ? 3 : address.scale == 4 ? 2 : address.scale == 2 ? 1 : 0;
+    const u32 shift = shift_of(address.scale);
     const a::Mem from =
         address.index == ZYDIS_REGISTER_NONE
             ? a::ptr(base, disp)
-            : a::ptr(base, a::gpq(static_cast<u32>(kHostOf[number_of(address.index)])), shift, disp);
+            : a::ptr(base, a::gpq(static_cast<u32>(kHostOf[x86::general_register_number(address.index)])),
+                     shift, disp);
     as_.lea(sized(a::gpq(static_cast<u32>(kHostOf[n])), to.size / 8), from);
     return;
   }
@@ -272,7 +268,7 @@ void Emitter::push_flags() {
 }
 
 void Emitter::pop() {
-  const unsigned n = number_of(insn_->operands[0].reg.value);
+  const unsigned n = x86::general_register_number(insn_->operands[0].reg.value);
   const a::Mem top = stack_operand(kGuestRsp, 0, false);
   if (kHostOf[n] != kInMemory) {
     as_.mov(a::gpq(static_cast<u32>(kHostOf[n])), top);

@@ -15,11 +15,6 @@ namespace vellum::bt {
 
 namespace {
 
-unsigned number_of(ZydisRegister r) {
-  return static_cast<unsigned>(
-      ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)));
-}
-
 bool fits_32(i64 value) {
   return value == static_cast<i32>(value);
 }
@@ -131,19 +126,22 @@ a::Mem Emitter::flat_operand(const ZydisDecodedOperand& operand, unsigned size, 
     if (!based) return flat_constant(value, size, write);
     load_constant(kT2, value);
   } else {
-    const bool base_in_host = m.base != ZYDIS_REGISTER_NONE && kHostOf[number_of(m.base)] != kInMemory;
+    const bool base_in_host =
+        m.base != ZYDIS_REGISTER_NONE && kHostOf[x86::general_register_number(m.base)] != kInMemory;
     if (shares_[n_].number != 0)
-      return shared_access(a::gpq(static_cast<u32>(kHostOf[number_of(m.base)])), disp, size, write);
+      return shared_access(a::gpq(static_cast<u32>(kHostOf[x86::general_register_number(m.base)])), disp,
+                           size, write);
     if (base_in_host && m.index == ZYDIS_REGISTER_NONE && !narrow && !based &&
         fits_32(disp + static_cast<i64>(size)))
-      return flat_access(a::gpq(static_cast<u32>(kHostOf[number_of(m.base)])), disp, kT2, size, write);
+      return flat_access(a::gpq(static_cast<u32>(kHostOf[x86::general_register_number(m.base)])), disp, kT2,
+                         size, write);
     const auto in_host = [&](ZydisRegister r, const a::Gp& scratch) -> a::Gp {
-      const unsigned n = number_of(r);
+      const unsigned n = x86::general_register_number(r);
       if (kHostOf[n] != kInMemory) return a::gpq(static_cast<u32>(kHostOf[n]));
       as_.mov(scratch, d_.gpr(n));
       return scratch;
     };
-    const u32 shift = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
+    const u32 shift = shift_of(m.scale);
     const a::Gp to = narrow ? kT2.r32() : kT2;
     const auto d = static_cast<i32>(disp);
     if (m.base == ZYDIS_REGISTER_NONE)

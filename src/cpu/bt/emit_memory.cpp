@@ -11,11 +11,6 @@ constexpr i64 tlb_at(std::size_t offset_in_entry) {
 }
 constexpr i64 kTlbContext = offsetof(Context, tlb) + offsetof(FrontTlb, context);
 
-unsigned number_of(ZydisRegister r) {
-  return static_cast<unsigned>(
-      ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)));
-}
-
 }  // namespace
 
 void Emitter::load_constant(const a::Gp& to, u64 value) {
@@ -36,12 +31,12 @@ void Emitter::address_of(const ZydisDecodedOperand& operand, bool with_segment) 
     load_constant(kT1, narrow ? static_cast<u32>(value) : value);
   } else {
     const auto in_host = [&](ZydisRegister r, const a::Gp& scratch) -> a::Gp {
-      const unsigned n = number_of(r);
+      const unsigned n = x86::general_register_number(r);
       if (kHostOf[n] != kInMemory) return a::gpq(static_cast<u32>(kHostOf[n]));
       as_.mov(scratch, d_.gpr(n));
       return scratch;
     };
-    const u32 shift = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
+    const u32 shift = shift_of(m.scale);
     const a::Gp to = narrow ? kT1.r32() : kT1;
     if (m.base == ZYDIS_REGISTER_NONE) {
       as_.lea(to, a::ptr(static_cast<u64>(disp), in_host(m.index, kT2), shift));

@@ -14,18 +14,6 @@ const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax]));
 // PCMPxSTRx use these by themselves.
 static_assert(kHostOf[x86::kRcx] == x86::kRcx && kHostOf[x86::kRdx] == x86::kRdx);
 
-bool is_general(ZydisRegister r) {
-  switch (ZydisRegisterGetClass(r)) {
-    case ZYDIS_REGCLASS_GPR8:
-    case ZYDIS_REGCLASS_GPR16:
-    case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64:
-      return true;
-    default:
-      return false;
-  }
-}
-
 a::Mem state_word(const Distances& d, std::size_t offset_in_legacy, unsigned bytes) {
   return d.at(static_cast<u16>(offsetof(VcpuState, xsave) + offsetof(XsaveArea, legacy) + offset_in_legacy),
               bytes);
@@ -160,7 +148,7 @@ void Emitter::vector() {
   bool implicit_rax = false;
   for (unsigned n = 0; n < insn_->info.operand_count; ++n) {
     const ZydisDecodedOperand& o = insn_->operands[n];
-    if (o.type != ZYDIS_OPERAND_TYPE_REGISTER || !is_general(o.reg.value)) continue;
+    if (o.type != ZYDIS_OPERAND_TYPE_REGISTER || !x86::is_general_register(o.reg.value)) continue;
     if (o.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
       gpr = register_operand(o).id();
     else

@@ -96,30 +96,10 @@ constexpr u64 condition_flags(unsigned cc) {
   return kFlags[(cc & 15) >> 1];
 }
 
-// The high bytes need RORX.
-bool has_rorx() {
-  static const bool has = asmjit::CpuInfo::host().features().x86().hasBMI2();
-  return has;
-}
-
-bool plain_register(ZydisRegister r) {
-  switch (ZydisRegisterGetClass(r)) {
-    case ZYDIS_REGCLASS_GPR8:
-      return !is_high_byte(r) || has_rorx();
-    case ZYDIS_REGCLASS_GPR16:
-    case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // Has no host register of its own: in memory, or the second byte of one.
 bool needs_scratch(ZydisRegister r) {
   if (is_high_byte(r)) return true;
-  const int id = ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r));
-  return kHostOf[static_cast<unsigned>(id)] == kInMemory;
+  return kHostOf[x86::general_register_number(r)] == kInMemory;
 }
 
 bool is_immediate(const x86::Decoded& d, unsigned n) {
@@ -179,7 +159,7 @@ Form stack(const x86::Decoded& d, Scheme scheme) {
     form.scheme = Scheme::kPushMemory;
     return form;
   }
-  return is_register(d, 0) && plain_register(d.operands[0].reg.value) ? form : Form{};
+  return is_register(d, 0) && x86::is_general_register(d.operands[0].reg.value) ? form : Form{};
 }
 
 Form branch(const x86::Decoded& d, Scheme direct, Scheme indirect) {
@@ -206,7 +186,7 @@ bool plain_operands(const x86::Decoded& d, Form& form) {
   for (unsigned n = 0; n < d.info.operand_count_visible; ++n) {
     const ZydisDecodedOperand& o = d.operands[n];
     if (o.type == ZYDIS_OPERAND_TYPE_REGISTER) {
-      if (!plain_register(o.reg.value)) return false;
+      if (!x86::is_general_register(o.reg.value)) return false;
       scratch_needed += needs_scratch(o.reg.value) ? 1 : 0;
     } else if (o.type == ZYDIS_OPERAND_TYPE_MEMORY) {
       if (form.memory >= 0 || d.info.address_width == 16) return false;
@@ -233,7 +213,7 @@ Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuMode
     case ZYDIS_MNEMONIC_ENDBR64:
       return {.scheme = Scheme::kNothing, .observable = false};
     case ZYDIS_MNEMONIC_LEA: {
-      if (!plain_register(d.operands[0].reg.value) || d.info.address_width == 16) return {};
+      if (!x86::is_general_register(d.operands[0].reg.value) || d.info.address_width == 16) return {};
       return {.scheme = Scheme::kLea, .observable = false};
     }
     case ZYDIS_MNEMONIC_CBW:

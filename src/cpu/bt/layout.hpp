@@ -4,6 +4,8 @@
 
 #include <asmjit/x86.h>
 
+#include <bit>
+
 #include "cpu/bt/context.hpp"
 
 namespace vellum::bt {
@@ -25,6 +27,11 @@ inline a::Gp sized(const a::Gp& r, unsigned bytes) {
     default:
       return r.r64();
   }
+}
+
+/// The shift that multiplies by an address's scale: 1, 2, 4, 8, or 0 where there is no index.
+inline u32 shift_of(u8 scale) {
+  return scale == 0 ? 0 : static_cast<u32>(std::countr_zero(scale));
 }
 
 /// Memory at `offset` from the Context, by way of GS.

@@ -12,23 +12,6 @@ namespace {
 // Wider ranges cross pages more often.
 constexpr i32 kWidest = 256;
 
-unsigned number_of(ZydisRegister r) {
-  return static_cast<unsigned>(
-      ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)));
-}
-
-bool is_general(ZydisRegister r) {
-  switch (ZydisRegisterGetClass(r)) {
-    case ZYDIS_REGCLASS_GPR8:
-    case ZYDIS_REGCLASS_GPR16:
-    case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool uses_stack(Scheme scheme) {
   switch (scheme) {
     case Scheme::kPush:
@@ -60,7 +43,8 @@ std::optional<i32> adds_to(const x86::Decoded& d, const Form& form, unsigned r) 
   if (r == x86::kRsp) {
     if (form.scheme == Scheme::kPush || form.scheme == Scheme::kCall || form.scheme == Scheme::kCallIndirect)
       return -8;
-    if (form.scheme == Scheme::kPop && number_of(d.operands[0].reg.value) != x86::kRsp) return 8;
+    if (form.scheme == Scheme::kPop && x86::general_register_number(d.operands[0].reg.value) != x86::kRsp)
+      return 8;
   }
   const bool add = d.info.mnemonic == ZYDIS_MNEMONIC_ADD, sub = d.info.mnemonic == ZYDIS_MNEMONIC_SUB;
   if (form.scheme == Scheme::kGeneric && (add || sub) && d.operands[0].size == 64 &&
@@ -111,11 +95,11 @@ std::optional<Emitter::Access> Emitter::plain_access(unsigned n) const {
   const auto& m = o.mem;
   if (d.info.address_width != 64 || m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP ||
       m.index != ZYDIS_REGISTER_NONE || m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS ||
-      kHostOf[number_of(m.base)] == kInMemory)
+      kHostOf[x86::general_register_number(m.base)] == kInMemory)
     return std::nullopt;
   const i64 disp = m.disp.has_displacement ? m.disp.value : 0;
   if (disp < -(i64{1} << 30) || disp > i64{1} << 30) return std::nullopt;
-  return Access{number_of(m.base), static_cast<i32>(disp), o.size / 8u};
+  return Access{x86::general_register_number(m.base), static_cast<i32>(disp), o.size / 8u};
 }
 
 void Emitter::plan_sharing() {
@@ -165,10 +149,10 @@ void Emitter::plan_sharing() {
     }
     for (unsigned i = 0; i < d.info.operand_count; ++i) {
       const ZydisDecodedOperand& o = d.operands[i];
-      if (o.type != ZYDIS_OPERAND_TYPE_REGISTER || !is_general(o.reg.value) ||
+      if (o.type != ZYDIS_OPERAND_TYPE_REGISTER || !x86::is_general_register(o.reg.value) ||
           (o.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0)
         continue;
-      const unsigned r = number_of(o.reg.value);
+      const unsigned r = x86::general_register_number(o.reg.value);
       const auto added = adds_to(d, forms_[n], r);
       if (added)
         open[r].added += *added;

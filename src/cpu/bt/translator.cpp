@@ -1,14 +1,11 @@
 #include "cpu/bt/translator.hpp"
 
 #include <algorithm>
-#include <ctime>
 #include <limits>
 #include <utility>
 
 #include "base/assert.hpp"
-#include "base/log.hpp"
 #include "cpu/bt/gs_base.hpp"
-#include "cpu/bt/vector_state.hpp"
 
 namespace vellum::bt {
 
@@ -16,27 +13,7 @@ using interp::Flow;
 
 namespace {
 
-u32 host_ms() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<u32>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
-}
-
 constexpr std::size_t kLargestUnit = 64 << 10;  // bytes of host code; 32 instructions come nowhere near
-constexpr unsigned kFlatTables = 8;             // a vCPU: 512 GiB of address space each
-constexpr u8 kFutileFaults = 3;
-// So many faults of one operand in so short a time are a burst: with its signal and the host's own page
-// faults one costs 10 to 50 us, a look-up 3 ns.
-constexpr u8 kBurst = 8;
-constexpr u32 kBurstMs = 4;
-// After a burst an operand is looked up for so many runs of its unit, twice as many each time.
-constexpr i32 kRunsAfterBurst = 1 << 14;
-constexpr u8 kMostDoublings = 14;
-
-// Where the kernel keeps host register n (hardware number) for a signal's handler.
-constexpr std::array<int, 16> kSignalRegister = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
-                                                 REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
-                                                 REG_R12, REG_R13, REG_R14, REG_R15};
 
 }  // namespace
 
@@ -104,17 +81,6 @@ void Translator::arm() {
   const u32 pending = counted_ ? 0 : v_.hazards.load_seq_cst();
   if (pending == 0 || (pending == Hazards::kInterrupt && (v_.state.rflags & x86::rflags::kIf) == 0)) return;
   kick();
-}
-
-// Without flat tables all memory operands are looked up.
-void Translator::open_flat_tables() {
-  auto flat = FlatTables::create(v_.space.ram, kFlatTables, context_.flat_slots);
-  if (!flat) {
-    spdlog::warn("no flat tables for vCPU {}: {}", v_.index, flat.error().message);
-    return;
-  }
-  flat_ = std::move(*flat);
-  v_.mmu.attach_flat(*flat_);
 }
 
 Exit Translator::run(Budget budget) {
@@ -257,32 +223,6 @@ bool Translator::decode(const interp::Unit& unit) {
   return offset == unit.bytes;
 }
 
-// How `t`, of `unit`, is to be translated, from what became of it before.
-void Translator::plan(const interp::Unit& unit, Translation& t) const {
-  const Translation* before = nullptr;
-  for (auto* p = static_cast<const Translation*>(unit.translated); p != nullptr && before == nullptr;
-       p = p->next)
-    if (p->linear == t.linear) before = p;
-  const bool adaptive = flat_ != nullptr && options_.memory == Options::Memory::kAuto;
-  t.hot = flat_ != nullptr && (!adaptive || options_.hot == 0);
-  if (before != nullptr) {
-    const bool again = before->runs_left < 0;
-    t.hot = t.hot || before->hot || (adaptive && again);
-    t.no_flat = before->no_flat;
-    t.no_share = before->no_share;
-    t.bursts = before->bursts;
-    t.retries = before->retries;
-    if (again && before->hot) {
-      t.no_flat &= ~t.bursts;
-      t.bursts = 0;
-    }
-  }
-  if (adaptive && !t.hot)
-    t.runs_left = static_cast<i32>(options_.hot);
-  else if (t.hot && t.bursts != 0)
-    t.runs_left = kRunsAfterBurst << std::min(t.retries, kMostDoublings);
-}
-
 const Translator::Translation* Translator::translate(const interp::Unit& unit, u64 linear) {
   if (!decode(unit)) {
     refused_.add();
@@ -404,214 +344,12 @@ void Translator::flush() {
   cache_.truncate(routines_end_);
 }
 
-// --- What translated code calls; all guest registers are in memory then ---
-
-// The instruction at `site` ended with `flow`.
-u64 Translator::finish(const Site& site, Flow flow) {
-  if (flow == Flow::kNext) {
-    // The instruction may have been a serializing one, after which another processor's changes of code count.
-    if (counted_ || (v_.hazards.load() & Hazards::kCodeChanged) == 0) return kGoOn;
-    flow = Flow::kEndUnit;
-  }
-  context_.left += site.rest;
-  // As Interpreter::run_unit().
-  if ((flow == Flow::kFault && v_.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat) {
-    if (counted_) context_.left += 1;
-    v_.state.rip -= site.insn.length;
-  } else if (const u8* const entry = go_on(flow); entry != nullptr) {
-    return reinterpret_cast<u64>(entry);
-  }
-  context_.flow = flow;
-  return kLeave;
-}
-
-// Between two units, as Interpreter::run() does it: the translated code at RIP, unless there is none yet or
-// something needs the interpreter's attention first.
-const u8* Translator::go_on(Flow flow) {
-  if (flow == Flow::kEndUnit) {
-    if (v_.hazards.load() != 0 || v_.state.activity != Activity::kRunning) return nullptr;
-    interp_.refresh_mode();
-    if (!interp_.mode_64() || interp_.must_step() || code_contexts_.exhausted()) return nullptr;
-    v_.mmu.code_was_written = false;
-    select_code_contexts(interp_.key());
-  } else if (flow != Flow::kJump || (!counted_ && v_.hazards.load() != 0)) {
-    return nullptr;
-  }
-  if (retry_.armed) access_again();
-  const u8* const entry = jump_table_of(v_.state.rip).find(v_.state.rip);
-  if (entry != nullptr) continued_.add();
-  return entry;
-}
-
-// What translated code leaves for later: the x87 instruction pointer (SDM vol. 1 §8.1.8).
-void Translator::catch_up(const Site& site) {
-  if (site.fip_behind != 0) v_.state.xsave.fip() = site.next_rip - site.fip_behind;
-}
-
-// Translated code is about to run instructions that need these VectorBits: all that is to be loaded for them.
-// What was loaded before stays so.
-u64 Translator::open_needed_vectors(u32 needed) {
-  const u32 open = open_vectors(v_.state);
-  if ((needed & ~open) != 0) return 0;
-  vector_loads_.add();
-  const u32 wanted = needed | context_.reload;
-  return ((wanted & kVectors) != 0 ? wanted | kVectors : wanted) & open;
-}
-
-u64 Translator::run_site(const Site& site) {
-  catch_up(site);
-  called_out_.add();
-  called_out_by_[site.mnemonic].add();
-  if (v_.trace.wants(TraceKind::kExits)) [[unlikely]]
-    v_.trace.line("exits: callout for {} before {:x}",
-                  ZydisMnemonicGetString(static_cast<ZydisMnemonic>(site.mnemonic)), site.next_rip);
-  v_.state.rip = site.next_rip;
-  v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
-  const Flow flow = site.insn.run(v_, site.insn);
-  context_.flags = pack_flags(v_.state.rflags);
-  if (context_.reload != 0) context_.reload &= open_vectors(v_.state);
-  return finish(site, flow);
-}
-
-SlowAccess Translator::slow_access(const Site& site, u64 linear) {
-  slow_accesses_.add();
-  bool faulted;
-  const auto seg = static_cast<x86::Seg>(site.seg);
-  u8* const host = site.write ? v_.mmu.pointer_for_write(linear, site.size, seg, faulted)
-                              : v_.mmu.pointer_for_read(linear, site.size, seg, faulted);
-  if (host != nullptr) {
-    v_.mmu.fill_front(linear);
-    return {host, reinterpret_cast<u64>(v_.mmu.tracked(linear))};
-  }
-  if (faulted) {
-    catch_up(site);
-    v_.state.rip = site.next_rip;
-    return {nullptr, finish(site, Flow::kFault)};
-  }
-  return {nullptr, run_site(site)};
-}
-
-// In the signal's handler, on the vCPU's thread, which is in translated code: nothing of the engine is in
-// use.
-bool Translator::take_host_fault(gregset_t& registers) {
-  const auto pc = static_cast<u64>(registers[REG_RIP]);
-  if (!cache_.contains(pc)) return false;
-  const u32 at = cache_.offset_of(reinterpret_cast<const void*>(pc));
-  auto range = std::upper_bound(fault_ranges_.begin(), fault_ranges_.end(), at,
-                                [](u32 offset, const FaultRange& r) { return offset < r.end; });
-  if (range == fault_ranges_.end() || at < range->begin) return false;
-  const Site& site = *range->site;
-  const u16 flags = pack_flags(static_cast<u64>(registers[REG_EFL]));
-  context_.flags = static_cast<u16>((context_.flags & ~site.fresh) | (flags & site.fresh));
-  const u64 base = site.base < 0 ? 0 : static_cast<u64>(registers[kSignalRegister[site.base]]);
-  registers[REG_RAX] = reinterpret_cast<greg_t>(&site);
-  registers[REG_R14] = static_cast<greg_t>(base + site.disp);
-  registers[REG_RIP] = reinterpret_cast<greg_t>(routines_.host_fault);
-  return true;
-}
-
-u64 Translator::host_fault(const Site& site, u64 linear) {
-  if (site.poll) {
-    v_.state.rip = site.next_rip - site.insn.length;
-    context_.flow = Flow::kJump;
-    return kLeave;
-  }
-  host_faults_.add();
-  const u64 next = run_site(site);
-  if (next == kLeave && context_.flow == Flow::kFault) {
-    if (v_.fault.vector == x86::kPf) retry_ = {v_.state.rip, linear, true};
-    // For the guest it is a page fault either way; a look-up is the cheaper way to it.
-    if (options_.memory == Options::Memory::kAuto && faults_too_often(site)) give_up_flat(site, false);
-    return kLeave;
-  }
-  if (!v_.mmu.fill_flat(linear)) {
-    // The page's own code may be running: it ends like a unit that stored to itself.
-    if (site.write && v_.mmu.forget_old_code(linear))
-      return next == kGoOn ? finish(site, Flow::kEndUnit) : next;
-    if (++site.futile == kFutileFaults) {
-      if (spans_pages(site, linear))
-        give_up_sharing(site);
-      else
-        give_up_flat(site, true);
-    }
-  } else if (options_.memory == Options::Memory::kAuto && faults_too_often(site)) {
-    give_up_flat(site, false);
-  }
-  if (next != kGoOn) return next;
-  // The operands behind it that share its slot find what the leader would find now.
-  if (site.shared != 0)
-    context_.shared[site.shared - 1u] = flat_->look_up(linear + static_cast<u64>(i64{site.shared_from}),
-                                                       linear + static_cast<u64>(i64{site.shared_to}) - 1);
-  return reinterpret_cast<u64>(site.resume);
-}
-
-// Whether the operands that share with the one at `site` are on two pages.
-bool Translator::spans_pages(const Site& site, u64 linear) const {
-  return site.shared != 0 && (linear + static_cast<u64>(i64{site.shared_from})) >> kPageShift !=
-                                 (linear + static_cast<u64>(i64{site.shared_to}) - 1) >> kPageShift;
-}
-
-// A page fault's instruction is likely to run again now: its page is made ready, which saves a second fault
-// of the host.
-void Translator::access_again() {
-  if (retry_.rip != v_.state.rip) return;
-  retry_.armed = false;
-  v_.mmu.fill_flat_ahead(retry_.linear);
-  v_.mmu.fill_flat_around(retry_.linear);
-}
-
 // From now on both ways into `from` lead elsewhere.
 void Translator::redirect(const Translation& from, const u8* linked, const u8* entered) {
   cache_.patch_jump(from.linked, linked);
   cache_.patch_jump(from.entered, entered);
   if (from.checked != nullptr) cache_.patch_jump(from.checked, linked);
   routines_.serialize();
-}
-
-// A fault that spares others: worth it, unless the operand goes from one new page to the next.
-bool Translator::faults_too_often(const Site& site) const {
-  const u32 now = host_ms();
-  if (site.useful++ == 0) site.since_ms = now;
-  if (site.useful < kBurst) return false;
-  site.useful = 0;
-  return now - site.since_ms < kBurstMs;
-}
-
-// The access at `site` keeps faulting (for good: a device's registers, data beside code, page crossings; else
-// new pages): its unit is translated again with this operand looked up.
-void Translator::give_up_flat(const Site& site, bool for_good) {
-  given_up_.add();
-  auto& t = *static_cast<Translation*>(site.translation);
-  const u32 bit = u32{1} << site.position;
-  t.no_flat |= bit;
-  if (!for_good) {
-    t.bursts |= bit;
-    ++t.retries;
-  }
-  translate_again(t);
-}
-
-// The operands that share a slot with the one at `site` keep being on two pages: they share no more.
-void Translator::give_up_sharing(const Site& site) {
-  given_up_.add();
-  auto& t = *static_cast<Translation*>(site.translation);
-  t.no_share |= u32{1} << site.leader;
-  translate_again(t);
-}
-
-void Translator::translate_again(Translation& t) {
-  if (t.stale) return;
-  t.stale = true;
-  redirect(t, t.refuse, t.refuse);
-}
-
-u64 Translator::code_store(const Site& site, const u8* host) {
-  v_.mmu.wrote_host(host, site.size);
-  if (!v_.mmu.code_was_written) return kGoOn;
-  catch_up(site);
-  if (site.sets_fip) v_.state.xsave.fip() = site.next_rip - site.insn.length;
-  v_.state.rip = site.after_is_target ? context_.target : site.next_rip + static_cast<u64>(i64{site.after});
-  return finish(site, Flow::kEndUnit);
 }
 
 void Translator::stats(std::vector<StatRow>& rows) const {

@@ -85,15 +85,7 @@ class Translator final : public Engine,
 
   const Translation* find(const interp::Unit& unit, u64 linear);
   const Translation* translate(const interp::Unit& unit, u64 linear);
-  void open_flat_tables();
-  void access_again();
-  void give_up_flat(const Site& site, bool for_good);
-  void give_up_sharing(const Site& site);
-  void translate_again(Translation& t);
   void arm();
-  bool spans_pages(const Site& site, u64 linear) const;
-  bool faults_too_often(const Site& site) const;
-  void plan(const interp::Unit& unit, Translation& t) const;
   void take_over(Translation& t);
   void redirect(const Translation& from, const u8* linked, const u8* entered);
   bool decode(const interp::Unit& unit);
@@ -102,21 +94,32 @@ class Translator final : public Engine,
   void select_code_contexts(u32 key);
   JumpTable& jump_table(u32 serial);
   JumpTable& jump_table_of(u64 linear) { return *selected_[linear >> 63]; }
-  const u8* go_on(interp::Flow flow);
+
+  // flat_tier.cpp
+  void open_flat_tables();
+  void plan(const interp::Unit& unit, Translation& t) const;
+  bool take_host_fault(gregset_t& registers) override;
+  u64 host_fault(const Site& site, u64 linear);
+  bool spans_pages(const Site& site, u64 linear) const;
+  void access_again();
+  bool faults_too_often(const Site& site) const;
+  void give_up_flat(const Site& site, bool for_good);
+  void give_up_sharing(const Site& site);
+  void translate_again(Translation& t);
 
   // trace.cpp
   void trace_unit(const interp::Unit& unit, u64 linear, const Emitter& emitter,
                   std::span<const u8> host) const;
   void trace_leave(Leave why) const;
 
+  // callouts.cpp
+  u64 finish(const Site& site, interp::Flow flow);
+  const u8* go_on(interp::Flow flow);
+  void catch_up(const Site& site);
+  u64 open_needed_vectors(u32 needed);
   u64 run_site(const Site& site);
   SlowAccess slow_access(const Site& site, u64 linear);
   u64 code_store(const Site& site, const u8* host);
-  u64 open_needed_vectors(u32 needed);
-  void catch_up(const Site& site);
-  bool take_host_fault(gregset_t& registers) override;
-  u64 host_fault(const Site& site, u64 linear);
-  u64 finish(const Site& site, interp::Flow flow);
 
   Options options_;
   VcpuBlock block_;

@@ -1,80 +1,16 @@
 // BMI1 and BMI2: VEX-encoded instructions on general registers (SDM vol. 2). SAFETY: inline assembly on
 // register values only.
-#include "base/bits.hpp"
 #include "cpu/interp/native/integer_ops.hpp"
 
 namespace vellum::interp::native {
 namespace {
 
-struct Andn : VexOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn& i, T s) {
-    T result;
-    u32 ax = split_flags(v.state.rflags);
-    asm(VELLUM_ON_GUEST_FLAGS("andn %[s], %[n], %[r]")
-        : [r] "=&r"(result), "+&a"(ax)
-        : [s] "r"(s), [n] "r"(second<T>(v, i))
-        : "cc");
-    merge_flags(v.state.rflags, ax);
-    return result;
-  }
-};
-struct Bextr : VexOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn& i, T s) {
-    T result;
-    u32 ax = split_flags(v.state.rflags);
-    asm(VELLUM_ON_GUEST_FLAGS("bextr %[n], %[s], %[r]")
-        : [r] "=&r"(result), "+&a"(ax)
-        : [s] "r"(s), [n] "r"(second<T>(v, i))
-        : "cc");
-    merge_flags(v.state.rflags, ax);
-    return result;
-  }
-};
-struct Bzhi : VexOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn& i, T s) {
-    T result;
-    u32 ax = split_flags(v.state.rflags);
-    asm(VELLUM_ON_GUEST_FLAGS("bzhi %[n], %[s], %[r]")
-        : [r] "=&r"(result), "+&a"(ax)
-        : [s] "r"(s), [n] "r"(second<T>(v, i))
-        : "cc");
-    merge_flags(v.state.rflags, ax);
-    return result;
-  }
-};
-struct Blsi : VexOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn&, T s) {
-    T result;
-    u32 ax = split_flags(v.state.rflags);
-    asm(VELLUM_ON_GUEST_FLAGS("blsi %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
-    merge_flags(v.state.rflags, ax);
-    return result;
-  }
-};
-struct Blsmsk : VexOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn&, T s) {
-    T result;
-    u32 ax = split_flags(v.state.rflags);
-    asm(VELLUM_ON_GUEST_FLAGS("blsmsk %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
-    merge_flags(v.state.rflags, ax);
-    return result;
-  }
-};
-struct Blsr : VexOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn&, T s) {
-    T result;
-    u32 ax = split_flags(v.state.rflags);
-    asm(VELLUM_ON_GUEST_FLAGS("blsr %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
-    merge_flags(v.state.rflags, ax);
-    return result;
-  }
-};
+VELLUM_NATIVE_OF_TWO(Andn, VexOp, "andn", "%[s], %[n]")
+VELLUM_NATIVE_OF_TWO(Bextr, VexOp, "bextr", "%[n], %[s]")
+VELLUM_NATIVE_OF_TWO(Bzhi, VexOp, "bzhi", "%[n], %[s]")
+VELLUM_NATIVE_OF_ONE(Blsi, VexOp, "blsi")
+VELLUM_NATIVE_OF_ONE(Blsmsk, VexOp, "blsmsk")
+VELLUM_NATIVE_OF_ONE(Blsr, VexOp, "blsr")
 struct Pdep : VexOp {
   template <class T>
   static T run(Vcpu& v, const Insn& i, T s) {

@@ -15,20 +15,8 @@ struct Fields {
   bool memory = false, has_is4 = false;
 };
 
-bool is_gpr(ZydisRegister r) {
-  switch (ZydisRegisterGetClass(r)) {
-    case ZYDIS_REGCLASS_GPR8:
-    case ZYDIS_REGCLASS_GPR16:
-    case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64:
-      return true;
-    default:
-      return false;
-  }
-}
-
 u8 number_of(ZydisRegister r) {
-  if (is_gpr(r)) r = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r);
+  if (x86::is_general_register(r)) r = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r);
   return static_cast<u8>(ZydisRegisterGetId(r));
 }
 
@@ -93,7 +81,7 @@ void note_register(const ZydisDecodedOperand& operand, ThunkSpec& spec) {
 }
 
 void place(const ZydisDecodedOperand& operand, Fields& fields) {
-  const u8 n = operand.type == ZYDIS_OPERAND_TYPE_REGISTER && !is_gpr(operand.reg.value)
+  const u8 n = operand.type == ZYDIS_OPERAND_TYPE_REGISTER && !x86::is_general_register(operand.reg.value)
                    ? number_of(operand.reg.value)
                    : u8{0};  // rax
   switch (operand.encoding) {

@@ -14,26 +14,8 @@ struct Popcnt : LegacyOp {
     return static_cast<T>(std::popcount(s));
   }
 };
-struct Lzcnt : LegacyOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn&, T s) {
-    T result;
-    u32 ax = split_flags(v.state.rflags);
-    asm(VELLUM_ON_GUEST_FLAGS("lzcnt %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
-    merge_flags(v.state.rflags, ax);
-    return result;
-  }
-};
-struct Tzcnt : LegacyOp {
-  template <class T>
-  static T run(Vcpu& v, const Insn&, T s) {
-    T result;
-    u32 ax = split_flags(v.state.rflags);
-    asm(VELLUM_ON_GUEST_FLAGS("tzcnt %[s], %[r]") : [r] "=&r"(result), "+&a"(ax) : [s] "r"(s) : "cc");
-    merge_flags(v.state.rflags, ax);
-    return result;
-  }
-};
+VELLUM_NATIVE_OF_ONE(Lzcnt, LegacyOp, "lzcnt")
+VELLUM_NATIVE_OF_ONE(Tzcnt, LegacyOp, "tzcnt")
 struct Adcx : LegacyOp {
   template <class T>
   static T run(Vcpu& v, const Insn& i, T s) {

@@ -16,11 +16,6 @@ inline void set_flags(Vcpu& v, u64 mask, u64 values) {
   v.state.rflags = (v.state.rflags & ~mask) | (values & mask);
 }
 
-template <class T>
-constexpr bool sign(T value) {
-  return (value >> (8 * sizeof(T) - 1)) != 0;
-}
-
 template <class T, bool kMemory>
 [[gnu::always_inline]] inline bool source(Vcpu& v, const Insn& i, T& value) {
   if constexpr (kMemory) return load<T>(v, i, value);
@@ -52,6 +47,24 @@ struct VexOp {
 struct LegacyOp {
   static constexpr bool kGated = false;
 };
+
+// Operations that are the host's one instruction, with all flags that it leaves: of the source, or also of
+// second().
+#define VELLUM_NATIVE_OP(Name, Base, instruction, ...)                                             \
+  struct Name : Base {                                                                             \
+    template <class T>                                                                             \
+    static T run(Vcpu& v, [[maybe_unused]] const Insn& i, T s) {                                   \
+      T result;                                                                                    \
+      u32 ax = split_flags(v.state.rflags);                                                        \
+      asm(VELLUM_ON_GUEST_FLAGS(instruction) : [r] "=&r"(result), "+&a"(ax) : __VA_ARGS__ : "cc"); \
+      merge_flags(v.state.rflags, ax);                                                             \
+      return result;                                                                               \
+    }                                                                                              \
+  };
+#define VELLUM_NATIVE_OF_ONE(Name, Base, mnemonic) \
+  VELLUM_NATIVE_OP(Name, Base, mnemonic " %[s], %[r]", [s] "r"(s))
+#define VELLUM_NATIVE_OF_TWO(Name, Base, mnemonic, operands) \
+  VELLUM_NATIVE_OP(Name, Base, mnemonic " " operands ", %[r]", [s] "r"(s), [n] "r"(second<T>(v, i)))
 
 template <class Op>
 Handler handler_for(unsigned size, bool memory) {
