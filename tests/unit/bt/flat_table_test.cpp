@@ -102,6 +102,45 @@ TEST_F(FlatTable, AnAccessAcrossPagesSeesBothPages) {
   }
 }
 
+// Operands that share a slot (share.cpp). In one page they need no further fault; in two each sees its own
+// page, and after a few faults they share no more.
+TEST_F(FlatTable, OperandsThatShareASlotMayLieInTwoPages) {
+  map(0, 5);
+  map(1, 3);  // not the next one in RAM
+  put64(kFrames + 5 * kPageSize + 0xfd0, 0x100);
+  put64(kFrames + 5 * kPageSize + 0xff0, 0x200);
+  put64(kFrames + 3 * kPageSize + 0x010, 0x400);
+  put64(kFrames + 6 * kPageSize + 0x010, 0xee00);
+  // loop: MOV RAX, [RBX]; ADD RAX, [RBX + 0x20]; DEC ECX; JNZ loop; HLT
+  code({0x48, 0x8b, 0x03, 0x48, 0x03, 0x43, 0x20, 0xff, 0xc9, 0x75, 0xf5, 0xf4});
+  start(page(0) + 0xfd0, 10'000);
+  EXPECT_EQ(rax(), 0x300u);
+  EXPECT_EQ(count("memory operands looked up instead"), 0u);
+  EXPECT_LT(count("host faults in translated code"), 5u);
+  for (u64 rounds = 1; rounds < 6; ++rounds) {
+    start(page(0) + 0xff0, rounds);
+    EXPECT_EQ(rax(), 0x600u) << rounds;
+  }
+  start(page(0) + 0xff0, 10'000);
+  EXPECT_EQ(rax(), 0x600u);
+  EXPECT_EQ(count("memory operands looked up instead"), 1u);
+  EXPECT_LT(count("host faults in translated code"), 40u);
+  start(page(0) + 0xfd0, 20);
+  EXPECT_EQ(rax(), 0x300u);
+}
+
+TEST_F(FlatTable, OfOperandsThatShareASlotOneMayFault) {
+  map(0, 5);
+  put64(kFrames + 5 * kPageSize + 0xff0, 0x200);
+  code({0x48, 0x8b, 0x03, 0x48, 0x03, 0x43, 0x20, 0xff, 0xc9, 0x75, 0xf5, 0xf4});
+  start(page(0) + 0xf00, 20);
+  state_.gpr[x86::kRax] = 1;
+  start(page(0) + 0xff0, 1);
+  EXPECT_EQ(halted_in_handler(), x86::kPf);
+  EXPECT_EQ(state_.cr2, page(1) + 0x10);
+  EXPECT_EQ(rax(), 0x200u);
+}
+
 TEST_F(FlatTable, AnAccessIntoAnAbsentPageFaultsThere) {
   map(0, 5);
   for (u64 offset = 1; offset < 8; ++offset) {

@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "memory/address_space.hpp"
@@ -28,6 +30,23 @@ TEST(GuestRam, SmallMemoryIsOneRangeFromZero) {
   EXPECT_NE(ram->host(GuestPhys(8 * kMib - 1)), nullptr);
   EXPECT_EQ(ram->host(GuestPhys(8 * kMib)), nullptr);
   EXPECT_EQ(ram->host(GuestPhys(4 * kGib)), nullptr);
+}
+
+// Advice that kernels before 5.14 do not take.
+TEST(GuestRam, TheFirstUseOfAPageBringsItsNeighbours) {
+  const auto ram = make(8 * kMib);
+  u8* const chunk = ram->host(GuestPhys(Residency::kChunk));
+  std::array<unsigned char, Residency::kChunk / kPageSize> resident{};
+  const auto count = [&] {
+    EXPECT_EQ(::mincore(chunk, Residency::kChunk, resident.data()), 0);
+    return std::count_if(resident.begin(), resident.end(),
+                         [](unsigned char page) { return (page & 1) != 0; });
+  };
+  ASSERT_EQ(count(), 0);
+  ram->will_use(chunk + 3 * kPageSize + 5);
+  if (count() == 0) GTEST_SKIP() << "this kernel has no MADV_POPULATE_WRITE";
+  EXPECT_EQ(count(), static_cast<std::ptrdiff_t>(resident.size()));
+  EXPECT_EQ(chunk[0], 0);
 }
 
 TEST(GuestRam, LargeMemoryGoesOnAbove4Gib) {
