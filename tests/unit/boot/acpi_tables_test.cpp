@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <fstream>
 #include <map>
 #include <numeric>
 
+#include "../temp_dir.hpp"
 #include "images.hpp"
 
 namespace vellum {

@@ -89,21 +89,6 @@ Bytes gzip(const Bytes& plain) {
   return packed;
 }
 
-TempDir::TempDir() {
-  std::string name = (std::filesystem::temp_directory_path() / "vellum-boot-XXXXXX").string();
-  EXPECT_NE(::mkdtemp(name.data()), nullptr);
-  path_ = name;
-}
-TempDir::~TempDir() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-std::string TempDir::write(const std::string& name, const Bytes& contents) const {
-  std::ofstream file(path(name), std::ios::binary);
-  file.write(reinterpret_cast<const char*>(contents.data()), static_cast<std::streamsize>(contents.size()));
-  return path(name);
-}
-
 std::unique_ptr<GuestRam> make_ram(u64 mib) {
   auto ram = GuestRam::create(mib << 20);
   EXPECT_TRUE(ram.has_value());

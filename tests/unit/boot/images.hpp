@@ -2,11 +2,8 @@
 #pragma once
 
 #include <asm/bootparam.h>
-#include <stdlib.h>
 
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,18 +37,6 @@ inline Bytes operator+(Bytes a, const Bytes& b) {
 /// Bytes that compress, but not to nothing: the same for the same size.
 Bytes sample(std::size_t size);
 Bytes gzip(const Bytes& plain);
-
-/// A directory that goes away with the object.
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  std::string write(const std::string& name, const Bytes& contents) const;
-  std::string path(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 std::unique_ptr<GuestRam> make_ram(u64 mib);
 

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <filesystem>
+
+#include "../temp_dir.hpp"
 #include "boot/loader.hpp"
 #include "images.hpp"
 

@@ -6,6 +6,7 @@
 
 #include <sstream>
 
+#include "../temp_dir.hpp"
 #include "base/log.hpp"
 #include "boot/multiboot.hpp"
 #include "boot/pvh.hpp"

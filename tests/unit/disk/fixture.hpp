@@ -4,11 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../temp_dir.hpp"
 #include "base/bits.hpp"
 #include "io/disk/open_disk.hpp"
 
@@ -17,17 +18,9 @@ namespace vellum::test {
 using Kind = DiskRequest::Kind;
 
 struct DiskFixture : ::testing::Test {
-  DiskFixture() {
-    std::string name = std::filesystem::temp_directory_path() / "vellum-disk-XXXXXX";
-    folder = ::mkdtemp(name.data());
-  }
-  ~DiskFixture() override { std::filesystem::remove_all(folder); }
-
-  std::string path(const std::string& name) const { return folder / name; }
+  std::string path(const std::string& name) const { return folder.path(name); }
   std::string make_file(const std::string& name, const std::vector<u8>& bytes) const {
-    std::ofstream(path(name), std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    return path(name);
+    return folder.write(name, bytes);
   }
   std::vector<u8> contents(const std::string& name) const {
     std::ifstream file(path(name), std::ios::binary);
@@ -43,10 +36,11 @@ struct DiskFixture : ::testing::Test {
   Result<std::shared_ptr<Disk>> try_open(const DiskConfig& config) {
     return open_disk(*loop, config, ordered);
   }
+  /// What cannot be opened ends the test, which then shows why.
   std::shared_ptr<Disk> open(const DiskConfig& config) {
     auto disk = try_open(config);
-    EXPECT_TRUE(disk) << disk.error().message;
-    return disk ? *disk : nullptr;
+    if (!disk) throw std::runtime_error(disk.error().message);
+    return *disk;
   }
   std::string error_of(const DiskConfig& config) {
     auto disk = try_open(config);
@@ -89,7 +83,7 @@ struct DiskFixture : ::testing::Test {
     return perform(disk, std::move(made));
   }
 
-  std::filesystem::path folder;
+  TempDir folder;
   std::unique_ptr<EventLoop> loop = std::move(*EventLoop::create());
   bool ordered = false;
 };

@@ -17,7 +17,7 @@ struct Qcow2Fixture : DiskFixture {
   }
   int status_of(const std::string& command) const {
     return WEXITSTATUS(
-        std::system(fmt::format("cd '{}' && ({}) >log 2>&1", folder.string(), command).c_str()));
+        std::system(fmt::format("cd '{}' && ({}) >log 2>&1", folder.path().string(), command).c_str()));
   }
   /// In the folder; its output when it fails.
   void run(const std::string& command) const {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "../temp_dir.hpp"
 #include "frames.hpp"
 #include "io/net/switch_network.hpp"
 #include "io/net/vnet_header.hpp"
@@ -75,17 +76,11 @@ class SwitchNetworkTest : public ::testing::Test {
  protected:
   void SetUp() override {
     loop = std::move(*EventLoop::create());
-    std::string pattern = (std::filesystem::temp_directory_path() / "vellum-switch.XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    directory = pattern;
     config.kind = NetConfig::Kind::kSwitch;
-    config.path = directory / "lan";
+    config.path = directory.path("lan");
     loop->start();
   }
-  void TearDown() override {
-    loop->stop();
-    std::filesystem::remove_all(directory);
-  }
+  void TearDown() override { loop->stop(); }
   std::unique_ptr<Network> join(RecordingReceiver& receiver) {
     std::unique_ptr<Network> network;
     loop->run_on_loop([&] {
@@ -112,7 +107,7 @@ class SwitchNetworkTest : public ::testing::Test {
     }
     return false;
   }
-  std::filesystem::path directory;
+  test::TempDir directory;
   NetConfig config;
   std::unique_ptr<EventLoop> loop;
   RecordingReceiver one, two, three;
