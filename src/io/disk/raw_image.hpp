@@ -30,6 +30,8 @@ class RawImage final : public Image {
   Task<int> close() override { return flush(); }
 
  private:
+  Task<int> write_first(std::span<const iovec> buffers);
+
   std::unique_ptr<HostFile> file_;
   u64 size_;
   bool probed_;
