@@ -169,38 +169,42 @@ Task<int> HostFile::write(u64 offset, std::span<const iovec> buffers) {
 }
 
 Task<int> HostFile::sync() {
-  if (!sync_) co_return 0;
+  if (!sync_ || sync_error_ != 0) co_return sync_error_;
+  Task<int> syncing = operate(IoOperation::Kind::kSync, 0, 0);
+  const int error = co_await syncing;
+  // The kernel tells of lost pages once and takes them for clean from then on: a later fdatasync that does
+  // well says nothing about them.
+  if (error != 0) sync_error_ = error;
+  co_return sync_error_;
+}
+
+// What moves no bytes. 0 or an errno.
+Task<int> HostFile::operate(IoOperation::Kind kind, u64 offset, u64 length) {
   IoOperation operation;
-  operation.kind = IoOperation::Kind::kSync;
+  operation.kind = kind;
   operation.fd = fd_.get();
-  IoWait done(queue_, operation);
-  const int result = co_await done;
-  co_return -result;
+  operation.offset = offset;
+  operation.length = length;
+  for (;;) {
+    IoWait done(queue_, operation);
+    const int result = co_await done;
+    if (result != -EINTR && result != -EAGAIN) co_return -result;
+  }
 }
 
 Task<int> HostFile::discard(u64 offset, u64 length) {
-  IoOperation operation;
-  operation.kind = IoOperation::Kind::kPunch;
-  operation.fd = fd_.get();
-  operation.offset = offset;
-  operation.length = length;
-  IoWait done(queue_, operation);
-  const int result = co_await done;
-  if (result == -EOPNOTSUPP || result == -ENOTTY || result == -ENODEV)
-    co_return 0;  // a hint that nobody takes
-  co_return -result;
+  Task<int> punching = operate(IoOperation::Kind::kPunch, offset, length);
+  const int error = co_await punching;
+  // A hint that nobody takes; EINVAL: not at this alignment.
+  const bool refused = error == EOPNOTSUPP || error == ENOTTY || error == ENODEV || error == EINVAL;
+  co_return refused ? 0 : error;
 }
 
 Task<int> HostFile::zero(u64 offset, u64 length, bool may_unmap) {
-  IoOperation operation;
-  operation.fd = fd_.get();
-  operation.offset = offset;
-  operation.length = length;
-  operation.kind = may_unmap ? IoOperation::Kind::kPunch : IoOperation::Kind::kZero;
-  IoWait first(queue_, operation);
-  int result = co_await first;
-  if (result == 0) co_return 0;
-  if (result != -EOPNOTSUPP && result != -ENOTTY && result != -EINVAL) co_return -result;
+  Task<int> zeroing =
+      operate(may_unmap ? IoOperation::Kind::kPunch : IoOperation::Kind::kZero, offset, length);
+  const int refusal = co_await zeroing;
+  if (refusal != EOPNOTSUPP && refusal != ENOTTY && refusal != EINVAL) co_return refusal;
   while (length > 0) {
     const u64 part = std::min<u64>(length, u64{8} << 20);
     Buffers zeroes;

@@ -37,6 +37,7 @@ class HostFile {
   /// All give 0 or an errno. The buffers outlive the task.
   Task<int> read(u64 offset, std::span<const iovec> buffers);
   Task<int> write(u64 offset, std::span<const iovec> buffers);
+  /// What was written before is on stable storage. After one error it gives that for ever.
   Task<int> sync();
   /// Gives the range's place back if the file system can; what it then reads is unspecified.
   Task<int> discard(u64 offset, u64 length);
@@ -55,6 +56,7 @@ class HostFile {
   HostFile(IoQueue& queue, FileDescriptor fd, std::string path)
       : queue_(queue), fd_(std::move(fd)), path_(std::move(path)) {}
   Result<> examine();
+  Task<int> operate(IoOperation::Kind kind, u64 offset, u64 length);
   Task<int> transfer(IoOperation::Kind kind, u64 offset, std::span<const iovec> buffers);
   int fd_for(u64 offset, std::span<const iovec> buffers) const;
 
@@ -65,6 +67,7 @@ class HostFile {
   bool writable_ = false;
   bool block_device_ = false;
   bool sync_ = true;
+  int sync_error_ = 0;  ///< of the first sync that failed
   u64 size_ = 0, device_ = 0, inode_ = 0;
 };
 
