@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "io/disk/file_lock.hpp"
 
@@ -18,14 +19,14 @@ namespace vellum {
 Result<std::unique_ptr<HostFile>> HostFile::open(IoQueue& queue, const std::string& path,
                                                  const Options& options) {
   const int flags = options.writable ? O_RDWR : O_RDONLY;
-  auto opened = FileDescriptor::open(path, flags | O_NONBLOCK | O_NOCTTY);  // a FIFO would wait for a writer
-  if (!opened) {
-    if (options.writable && (errno == EACCES || errno == EROFS || errno == EPERM))
-      return fail(ErrorCode::kHost, "{}; with ,readonly or ,overlay=tmp it is not written to",
-                  opened.error().message);
-    return tl::unexpected(std::move(opened).error());
+  FileDescriptor fd(::open(path.c_str(), flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));  // a FIFO would wait
+  if (!fd) {
+    const int error = errno;
+    const bool refused = options.writable && (error == EACCES || error == EROFS || error == EPERM);
+    return fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kHost, "cannot open '{}': {}{}", path,
+                std::strerror(error), refused ? "; with ,readonly or ,overlay=tmp it is not written to" : "");
   }
-  auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(*opened), path));
+  auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(fd), path));
   VELLUM_TRY(file->examine());
   // io_uring takes O_NONBLOCK at its word, on files too: EAGAIN for what is not in the page cache.
   if (::fcntl(file->fd_.get(), F_SETFL, 0) != 0)
@@ -76,6 +77,17 @@ Result<> write_all(int fd, const std::string& name, u64 offset, std::span<const 
   return {};
 }
 
+// A new file's name is stable when its folder is.
+Result<> sync_folder_of(const std::string& path) {
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
+  const FileDescriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // A folder may be writable and not readable, and not every file system syncs folders.
+  const int error = !fd || ::fsync(fd.get()) != 0 ? errno : 0;
+  if (error == 0 || error == (fd ? EINVAL : EACCES)) return {};
+  return fail_errno(fmt::format("cannot write to '{}'", folder), error);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<HostFile>> HostFile::temporary(IoQueue& queue, const std::string& name,
@@ -94,6 +106,7 @@ Result<> HostFile::create(const std::string& path, std::span<const u8> bytes) {
   auto written = write_all(fd.get(), path, 0, bytes);
   if (written && ::fsync(fd.get()) != 0)
     written = fail_errno(fmt::format("cannot write to '{}'", path), errno);
+  if (written) written = sync_folder_of(path);
   if (!written) ::unlink(path.c_str());
   return written;
 }

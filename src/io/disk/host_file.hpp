@@ -23,7 +23,7 @@ class HostFile {
   /// sync() does nothing: it goes with us.
   static Result<std::unique_ptr<HostFile>> temporary(IoQueue& queue, const std::string& name,
                                                      std::span<const u8> bytes);
-  /// Makes a file of `bytes` where there is none.
+  /// Makes a file of `bytes` where there is none: stable, and so is its name.
   static Result<> create(const std::string& path, std::span<const u8> bytes);
 
   const std::string& path() const { return path_; }
