@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/barrier.hpp"
 #include "base/bits.hpp"
 
 namespace vellum::virtio {
@@ -14,12 +15,6 @@ constexpr u64 kDescriptorSize = 16;
 constexpr u16 kEventsEnabled = 0, kEventsDisabled = 1, kEventsAtDescriptor = 2;
 // §2.6.5.2: a chain of more than 4 GiB is the driver's mistake.
 constexpr u64 kMaxBytes = u64{1} << 32;
-
-// Our store before must be visible before our load after (x86 lets a load pass a store); stores and loads of
-// the other orders need nothing. Not std::atomic_thread_fence(), which ThreadSanitizer does not know.
-void store_load_barrier() {
-  asm volatile("mfence" ::: "memory");
-}
 
 // §2.6.7.1: whether an index passed `event` on its way from `before` to `now`.
 bool passed(u16 event, u16 now, u16 before) {

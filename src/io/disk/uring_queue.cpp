@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <liburing.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <deque>
 
 #include "base/assert.hpp"
+#include "base/barrier.hpp"
 #include "io/disk/io_queue.hpp"
 
 namespace vellum {
@@ -53,7 +53,8 @@ class UringQueue final : public IoQueue {
     }
     bool ran = reap();
     ::io_uring_cq_eventfd_toggle(&ring_, true);
-    ran |= reap();  // what came while it was off
+    store_load_barrier();  // the kernel sees it on, or we see what came while it was off
+    ran |= reap();
     return ran;
   }
 

@@ -1,0 +1,12 @@
+// The one order of memory that x86 does not give by itself.
+#pragma once
+
+namespace vellum {
+
+/// Our store before must be visible before our load after (x86 lets a load pass a store); stores and loads of
+/// the other orders need nothing. Not std::atomic_thread_fence(), which ThreadSanitizer does not know.
+inline void store_load_barrier() {
+  asm volatile("mfence" ::: "memory");
+}
+
+}  // namespace vellum
