@@ -22,6 +22,9 @@ Result<std::vector<u8>> empty_qcow2(const Qcow2Creation& what) {
   if (what.backing_file.size() > Qcow2Header::kMaxBackingName)
     return fail(ErrorCode::kUnsupported, "'{}': a backing file's name has at most {} bytes",
                 what.backing_file, Qcow2Header::kMaxBackingName);
+  if (!valid_backing_name(what.backing_file))
+    return fail(ErrorCode::kUnsupported,
+                "a backing file's name with control characters cannot stand in a qcow2 image");
   // Clusters: the header, the refcount table, its first block, the L1 table.
   const u64 l1_clusters = std::max<u64>(align_up(l1_entries * 8, cluster) / cluster, 1);
   const u64 clusters = 3 + l1_clusters;

@@ -117,6 +117,10 @@ Result<> check_tables(const Qcow2Header& h) {
 
 }  // namespace
 
+bool valid_backing_name(std::string_view name) {
+  return std::ranges::none_of(name, [](char c) { return static_cast<u8>(c) < 0x20 || c == 0x7f; });
+}
+
 Result<Qcow2Header> parse_qcow2_header(std::span<const u8> bytes, bool writable) {
   if (bytes.size() < 72 || load_be32(bytes.data()) != Qcow2Header::kMagic)
     return fail(ErrorCode::kBadInput,
@@ -161,8 +165,9 @@ Result<Qcow2Header> parse_qcow2_header(std::span<const u8> bytes, bool writable)
                   "the name of the qcow2 image's backing file is not within its header");
     const auto name = cluster.subspan(h.backing_offset, h.backing_length);
     h.backing_file.assign(name.begin(), name.end());
-    if (h.backing_file.find('\0') != std::string::npos)
-      return fail(ErrorCode::kBadInput, "the name of the qcow2 image's backing file has a zero byte in it");
+    if (!valid_backing_name(h.backing_file))  // GUEST-CONTROLLED: errors and logs show it
+      return fail(ErrorCode::kBadInput,
+                  "the name of the qcow2 image's backing file has control characters in it");
   }
   std::vector<FeatureName> names;
   VELLUM_TRY(parse_extensions(cluster, h, names));

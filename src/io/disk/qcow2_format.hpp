@@ -56,6 +56,9 @@ struct Qcow2Header {
   static constexpr u64 kMaxHostOffset = bit(56) - 1;
 };
 
+/// Whether a line of text can show it: no control characters.
+bool valid_backing_name(std::string_view name);
+
 /// Reads and checks the header out of the file's first bytes (up to the largest cluster, or all there is).
 /// Errors name what is wrong, without the file's name. `writable`: whether what makes only writing impossible
 /// is an error.

@@ -1,8 +1,28 @@
 // Overlays: writes go elsewhere, the image below stays as it is. What Vellum makes, QEMU's tools read.
+#include <stdlib.h>
+
+#include <optional>
+
 #include "qcow2_fixture.hpp"
 
 namespace vellum {
 namespace {
+
+/// An environment variable, as long as the object lives.
+class Variable {
+ public:
+  Variable(const char* name, const std::string& value) : name_(name) {
+    if (const char* const old = ::getenv(name)) old_ = old;
+    ::setenv(name, value.c_str(), 1);
+  }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+  ~Variable() { old_ ? ::setenv(name_, old_->c_str(), 1) : ::unsetenv(name_); }
+
+ private:
+  const char* name_;
+  std::optional<std::string> old_;
+};
 
 struct Overlay : test::Qcow2Fixture {
   DiskConfig over(const std::string& base, const std::string& overlay) const {
@@ -10,9 +30,11 @@ struct Overlay : test::Qcow2Fixture {
     made.overlay = overlay;
     return made;
   }
+  auto files() const { return std::distance(std::filesystem::directory_iterator(folder.path()), {}); }
 };
 
 TEST_F(Overlay, ATemporaryOneLeavesNothing) {
+  const Variable place("TMPDIR", folder.path());
   make_file("base", sectors(100));
   {
     const auto disk = open(over("base", "tmp"));
@@ -22,11 +44,12 @@ TEST_F(Overlay, ATemporaryOneLeavesNothing) {
     EXPECT_EQ(act(*disk, test::Kind::kFlush), 0);
     EXPECT_EQ(read(*disk, 512 * 3, 512), std::vector<u8>(512, 0xaa));
     EXPECT_EQ(read(*disk, 512 * 99, 512), std::vector<u8>(512, 100));
+    EXPECT_EQ(files(), 1);
     const auto other = open(over("base", "tmp"));
     EXPECT_EQ(read(*other, 512 * 3, 512), std::vector<u8>(512, 4));
   }
   EXPECT_EQ(contents("base"), sectors(100));
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
+  EXPECT_EQ(files(), 1);
 }
 
 TEST_F(Overlay, AFileIsMadeAndGoneOnWith) {
@@ -56,6 +79,9 @@ TEST_F(Overlay, OneOfAnotherImageIsRefused) {
   EXPECT_NE(error_of(over("missing", path("new"))).find("No such file"), std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(path("new")));
   EXPECT_NE(error_of(over("base", path("no/new"))).find("No such file"), std::string::npos);
+  make_file("ba\nse", sectors(8));
+  EXPECT_NE(error_of(over("ba\nse", path("new"))).find("control characters"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(path("new")));
 }
 
 TEST_F(Overlay, TheImageBelowIsNotToBeWritten) {

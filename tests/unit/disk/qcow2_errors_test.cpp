@@ -1,5 +1,8 @@
 // Images that are damaged, hostile, or need what is not there: one line that says what and why, or I/O errors
 // in the guest.
+#include <fstream>
+#include <limits>
+
 #include "io/disk/byte_order.hpp"
 #include "qcow2_fixture.hpp"
 
@@ -17,6 +20,10 @@ struct Qcow2Errors : test::Qcow2Fixture {
   }
   void put32(u64 offset, u32 value) { store_be32(&good[offset], value); }
   void put64(u64 offset, u64 value) { store_be64(&good[offset], value); }
+  void put_name(std::string_view name) {  // of a backing file
+    put64(8, 256), put32(16, static_cast<u32>(name.size()));
+    std::ranges::copy(name, &good[256]);
+  }
   void expect_error(std::string_view text, bool read_only = false) {
     make_file("bad", good);
     DiskConfig bad = config("bad");
@@ -51,6 +58,10 @@ TEST_F(Qcow2Errors, Headers) {
   put32(96, 7), expect_error("refcounts of 2^7 bits");
   put32(100, 90), expect_error("cannot have 90 bytes");
   put64(8, 200), put32(16, 5000), expect_error("name of the qcow2 image's backing file");
+  put_name("a\nb"), expect_error("control characters");
+  put_name("a\x1b[2Jb"), expect_error("control characters");
+  put_name("a\x7f"), expect_error("control characters");
+  put_name(std::string_view("a\0b", 3)), expect_error("control characters");
   put32(112, 0x12345678), put32(116, ~0u), expect_error("header extension is longer");
   good.resize(80), expect_error("ends within its header");
 }
@@ -126,8 +137,20 @@ TEST_F(Qcow2Errors, ABackingFileInUseIsShared) {
 }
 
 TEST_F(Qcow2Errors, QemuSeesOurLockAndWeSeeIts) {
-  const auto disk = open(config("good"));
+  auto disk = open(config("good"));
   EXPECT_NE(status_of("qemu-io -f qcow2 -c 'write 0 512' good"), 0);
+  disk.reset();
+  run("qemu-io -f qcow2 -c 'write 0 512' good");
+  run("mkfifo in out; qemu-io -f qcow2 good <in >out 2>/dev/null &");
+  std::ofstream in(path("in"));
+  std::ifstream out(path("out"));
+  std::string prompt(8, ' ');
+  out.read(prompt.data(), 8);  // it has opened the image
+  EXPECT_EQ(prompt, "qemu-io>");
+  EXPECT_NE(error_of(config("good")).find("in use by another program"), std::string::npos);
+  in << "quit" << std::endl;
+  out.ignore(std::numeric_limits<std::streamsize>::max());  // it has ended
+  EXPECT_EQ(error_of(config("good")), "opened");
 }
 
 }  // namespace
