@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "io/disk/disk_config.hpp"
+
 namespace vellum::virtio {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr u64 kSegMax = 1 << 2, kReadOnly = 1 << 5, kBlockSize = 1 << 6, kFlush 
 // Request types and status (§5.2.6).
 constexpr u32 kIn = 0, kOut = 1, kFlushType = 4, kGetId = 8, kDiscardType = 11, kWriteZeroesType = 13;
 constexpr u8 kOk = 0, kIoError = 1, kUnsupported = 2;
-constexpr u64 kHeaderSize = 16, kIdSize = 20, kRangeSize = 16;
+constexpr u64 kHeaderSize = 16, kRangeSize = 16;
 constexpr u32 kMaxSegments = Blk::kQueueSize - 2, kMaxRanges = 16;
 constexpr u32 kMaxRangeSectors = 0x3fffff;  // 2 GiB less a sector
 constexpr u16 kDeviceType = 2;
@@ -131,7 +133,7 @@ void Blk::begin(std::shared_ptr<Request> request) {
       io.kind = DiskRequest::Kind::kFlush;
       break;
     case kGetId: {
-      std::array<u8, kIdSize> id{};
+      std::array<u8, kMaxDiskSerial> id{};
       std::copy_n(serial_.begin(), std::min<std::size_t>(serial_.size(), id.size()), id.begin());
       const u64 room = std::min<u64>(data_in, id.size());
       const u64 given = write_chain(dma(), chain, 0, std::span(id).first(room));
@@ -144,14 +146,18 @@ void Blk::begin(std::shared_ptr<Request> request) {
       return end(*request, kUnsupported, 0);
   }
   const u64 read_length = io.kind == DiskRequest::Kind::kRead ? io.length : 0;
-  // A driver that knows no flush may rely on what it has written (§5.2.6.2).
-  const bool stable = type == kOut && (driver_features() & kFlush) == 0;
+  const bool stable = type == kOut && relies_on_writes();
   io.done = [this, request, read_length, stable](int error) {
     if (stable && error == 0) return flush_and_end(request);
     note_written(dma(), request->chain, read_length);
     end(*request, error == 0 ? kOk : kIoError, error == 0 ? read_length : 0);
   };
   disk_->submit(std::move(io));
+}
+
+// A driver that knows no flush may rely on what it has written (§5.2.6.2).
+bool Blk::relies_on_writes() const {
+  return (driver_features() & kFlush) == 0;
 }
 
 void Blk::flush_and_end(std::shared_ptr<Request> request) {
@@ -187,10 +193,13 @@ void Blk::begin_ranges(std::shared_ptr<Request> request, u32 type) {
   }
   if (parts.empty()) return end(*request, kOk, 0);
   request->parts = static_cast<unsigned>(parts.size());
+  const bool stable = type == kWriteZeroesType && relies_on_writes();
   for (DiskRequest& part : parts) {
-    part.done = [this, request](int error) {
+    part.done = [this, request, stable](int error) {
       if (error != 0) request->error = error;
-      if (--request->parts == 0) end(*request, request->error == 0 ? kOk : kIoError, 0);
+      if (--request->parts != 0) return;
+      if (stable && request->error == 0) return flush_and_end(request);
+      end(*request, request->error == 0 ? kOk : kIoError, 0);
     };
     disk_->submit(std::move(part));
   }

@@ -35,6 +35,7 @@ class Blk final : public Device, public Snapshottable {
   void process(unsigned queue) override;
   void stop() override;
   void begin(std::shared_ptr<Request> request);
+  bool relies_on_writes() const;
   void flush_and_end(std::shared_ptr<Request> request);
   void begin_ranges(std::shared_ptr<Request> request, u32 type);
   void end(Request& request, u8 status, u64 written);

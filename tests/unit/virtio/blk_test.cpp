@@ -115,15 +115,24 @@ TEST_F(VirtioBlk, FlushesAndIdentifiesItself) {
 }
 
 TEST_F(VirtioBlk, ADriverWithoutFlushHasItsWritesFlushed) {
+  using Kind = DiskRequest::Kind;
   begin();
   EXPECT_EQ(request(1, 0, {{kData, 512}}), 0);
-  EXPECT_EQ(disk->kinds, (std::vector{DiskRequest::Kind::kWrite, DiskRequest::Kind::kFlush}));
+  EXPECT_EQ(disk->kinds, (std::vector{Kind::kWrite, Kind::kFlush}));
+  disk->kinds.clear();
+  ring->put<u64>(kData, 0), ring->put<u32>(kData + 8, 1), ring->put<u32>(kData + 12, 0);
+  ring->put<u64>(kData + 16, 2), ring->put<u32>(kData + 24, 1), ring->put<u32>(kData + 28, 0);
+  EXPECT_EQ(request(13, 0, {{kData, 32}}), 0);
+  EXPECT_EQ(disk->kinds, (std::vector{Kind::kWriteZeroes, Kind::kWriteZeroes, Kind::kFlush}));
   disk->kinds.clear();
   blk->set_status(0);
   ring.emplace(*ram, 0x20000, 16, false);
   test::start(*blk, 1 << 9, {&*ring});
   EXPECT_EQ(request(1, 0, {{kData, 512}}), 0);
-  EXPECT_EQ(disk->kinds, std::vector{DiskRequest::Kind::kWrite});
+  EXPECT_EQ(disk->kinds, std::vector{Kind::kWrite});
+  ring->put<u64>(kData, 0), ring->put<u32>(kData + 8, 1), ring->put<u32>(kData + 12, 0);
+  EXPECT_EQ(request(13, 0, {{kData, 16}}), 0);
+  EXPECT_EQ(disk->kinds, (std::vector{Kind::kWrite, Kind::kWriteZeroes}));
 }
 
 TEST_F(VirtioBlk, WritesZeroesAndDiscards) {
