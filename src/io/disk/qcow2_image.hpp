@@ -67,7 +67,7 @@ class Qcow2Image final : public Image {
 
   // qcow2_write.cpp
   bool in_place(const Extent& extent) const;
-  Task<int> write_in_place(std::vector<Extent> extents, u64 offset, std::span<const iovec> buffers);
+  Task<int> write_in_place(std::span<const Extent> extents, u64 offset, std::span<const iovec> buffers);
   Task<int> write_anywhere(u64 offset, std::span<const iovec> buffers);
   Task<int> write_new(Extent extent, std::span<const iovec> buffers);
   Task<int> write_run(Qcow2Refcounts::Run run, Extent old, u64 offset, std::span<const iovec> buffers);

@@ -40,7 +40,7 @@ Task<int> Qcow2Image::write(u64 offset, std::span<const iovec> buffers) {
   co_return error != 0 ? error : later;
 }
 
-Task<int> Qcow2Image::write_in_place(std::vector<Extent> extents, u64 offset,
+Task<int> Qcow2Image::write_in_place(std::span<const Extent> extents, u64 offset,
                                      std::span<const iovec> buffers) {
   TaskGroup group;
   std::list<Buffers> parts;
@@ -66,7 +66,7 @@ Task<int> Qcow2Image::write_anywhere(u64 offset, std::span<const iovec> buffers)
   if (!extents) co_return extents.error();
   for (const Extent& extent : *extents) {
     const Buffers part = slice_buffers(buffers, extent.offset - offset, extent.length);
-    Task<int> writing = in_place(extent) ? write_in_place(std::vector<Extent>{extent}, extent.offset, part)
+    Task<int> writing = in_place(extent) ? write_in_place(std::span(&extent, 1), extent.offset, part)
                                          : write_new(extent, part);
     if (const int error = co_await writing; error != 0) co_return error;
   }
