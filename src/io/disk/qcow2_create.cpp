@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "io/disk/byte_order.hpp"
+#include "base/byte_order.hpp"
 #include "io/disk/qcow2_format.hpp"
 
 namespace vellum {

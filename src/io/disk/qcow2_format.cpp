@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "io/disk/byte_order.hpp"
+#include "base/byte_order.hpp"
 
 namespace vellum {
 namespace {

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "io/disk/byte_order.hpp"
+#include "base/byte_order.hpp"
 #include "io/disk/host_file.hpp"
 
 namespace vellum {

@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "base/int.hpp"
+#include "base/byte_order.hpp"
 
 namespace vellum::net {
 
@@ -25,20 +25,5 @@ class ChecksumSum {
   void add_word(u64 word) { sum_ += word; }
   u64 sum_ = 0;
 };
-
-inline u16 load_be16(const u8* p) {
-  return static_cast<u16>(p[0] << 8 | p[1]);
-}
-inline u32 load_be32(const u8* p) {
-  return u32{load_be16(p)} << 16 | load_be16(p + 2);
-}
-inline void store_be16(u8* p, u16 value) {
-  p[0] = static_cast<u8>(value >> 8);
-  p[1] = static_cast<u8>(value);
-}
-inline void store_be32(u8* p, u32 value) {
-  store_be16(p, static_cast<u16>(value >> 16));
-  store_be16(p + 2, static_cast<u16>(value));
-}
 
 }  // namespace vellum::net

@@ -3,7 +3,7 @@
 #include <fstream>
 #include <limits>
 
-#include "io/disk/byte_order.hpp"
+#include "base/byte_order.hpp"
 #include "qcow2_fixture.hpp"
 
 namespace vellum {

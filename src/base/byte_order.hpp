@@ -1,4 +1,4 @@
-// Big-endian numbers, as qcow2 has them, in bytes at any alignment.
+// Big-endian numbers, as network protocols and qcow2 have them, in bytes at any alignment.
 #pragma once
 
 #include <cstring>
