@@ -13,6 +13,7 @@ case $1 in
     cp -r /bin/busybox /modules /mnt
     dd if=/dev/urandom of=/mnt/random bs=64k count=100 2>/dev/null
     (cd /mnt && find . -type f -exec sha256sum {} + | sort) >/tmp/sums
+    [ "$(wc -l </tmp/sums)" -gt 5 ]
     cp /tmp/sums /mnt/sums
     fstrim /mnt
     umount /mnt
@@ -20,6 +21,9 @@ case $1 in
     for place in 5 1 1000 77 1023 78; do
       dd if=/dev/vda of=/dev/vdb bs=4k skip=$place seek=$place count=1 oflag=direct conv=notrunc 2>/dev/null
     done
+    # Written by us, so that it is the discard that leaves zeroes.
+    dd if=/dev/urandom of=/dev/vdb bs=4k seek=256 count=16 oflag=direct conv=notrunc 2>/dev/null
+    [ "$(dd if=/dev/vdb bs=4k skip=256 count=16 iflag=direct 2>/dev/null | tr -d '\0' | wc -c)" -gt 60000 ]
     blkdiscard -o 1048576 -l 65536 /dev/vdb
     [ "$(cat /sys/block/vdc/ro)" = 1 ]
     if dd if=/dev/zero of=/dev/vdc bs=4k count=1 2>/dev/null; then exit 1; fi
@@ -28,7 +32,8 @@ case $1 in
     ;;
   check)
     mount -t ext4 -o ro /dev/vda /mnt
-    (cd /mnt && sha256sum -c sums) | grep -v ': OK$' && exit 1
+    (cd /mnt && sha256sum -c sums) >/tmp/checked
+    [ "$(grep -c ': OK$' /tmp/checked)" = "$(wc -l </mnt/sums)" ]
     umount /mnt
     dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null
     ;;
