@@ -1,5 +1,7 @@
-// Locks on ranges of a disk for coroutines: shared or exclusive, granted in order of asking, so that nobody
-// starves. What does not overlap does not wait. A few dozen at once: they stand in one list.
+// Locks on ranges of a disk for coroutines: shared or exclusive. Those that overlap are granted in order of
+// asking, so that nobody starves; those that do not are granted at once. All that are held or wait stand in
+// one list, which each grant walks: good for as many as a guest has requests under way at one disk, dozens;
+// hundreds cost time that grows with their square.
 #pragma once
 
 #include <coroutine>
@@ -21,32 +23,16 @@ class RangeLock {
  public:
   explicit RangeLock(IoQueue& queue) : queue_(queue) {}
 
-  /// Holds the lock until it is destroyed or released.
+  /// Holds the lock until it is destroyed.
   class Guard {
    public:
-    Guard(RangeLock& lock, Place place) : lock_(&lock), place_(place) {}
-    Guard(Guard&& other) noexcept : lock_(std::exchange(other.lock_, nullptr)), place_(other.place_) {}
-    Guard& operator=(Guard&& other) noexcept {
-      if (this != &other) {
-        release();
-        lock_ = std::exchange(other.lock_, nullptr);
-        place_ = other.place_;
-      }
-      return *this;
-    }
-    ~Guard() { release(); }
-    void release() {
-      if (lock_ != nullptr) std::exchange(lock_, nullptr)->remove(place_);
-    }
-    /// From exclusive to shared, without letting go.
-    void share() {
-      place_->exclusive = false;
-      lock_->grant();
-    }
-    bool exclusive() const { return place_->exclusive; }
+    Guard(RangeLock& lock, Place place) : lock_(lock), place_(place) {}
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+    ~Guard() { lock_.remove(place_); }
 
    private:
-    RangeLock* lock_;
+    RangeLock& lock_;
     Place place_;
   };
 
