@@ -31,9 +31,8 @@ Result<std::unique_ptr<HostFile>> HostFile::open(IoQueue& queue, const std::stri
   // io_uring takes O_NONBLOCK at its word, on files too: EAGAIN for what is not in the page cache.
   if (::fcntl(file->fd_.get(), F_SETFL, 0) != 0)
     return fail_errno(fmt::format("cannot use '{}'", path), errno);
-  file->writable_ = options.writable;
   file->sync_ = options.sync;
-  if (options.lock) VELLUM_TRY(lock_image(file->fd_.get(), path, options.writable));
+  VELLUM_TRY(lock_image(file->fd_.get(), path, options.writable));
   if (options.direct) {
     // A second open file: O_DIRECT belongs to the description, and what is not aligned goes by the page
     // cache, which the kernel keeps in step.
@@ -96,7 +95,6 @@ Result<std::unique_ptr<HostFile>> HostFile::temporary(IoQueue& queue, const std:
   VELLUM_TRY(write_all(fd.get(), name, 0, bytes));
   auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(fd), name));
   VELLUM_TRY(file->examine());
-  file->writable_ = true;
   file->sync_ = false;
   return file;
 }

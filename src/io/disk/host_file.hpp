@@ -14,7 +14,6 @@ class HostFile {
     bool writable = false;
     bool direct = false;  ///< O_DIRECT for what is aligned
     bool sync = true;     ///< else sync() does nothing
-    bool lock = true;
   };
   /// `queue` outlives it. Refuses what is neither a regular file nor a block device.
   static Result<std::unique_ptr<HostFile>> open(IoQueue& queue, const std::string& path,
@@ -27,11 +26,9 @@ class HostFile {
   static Result<> create(const std::string& path, std::span<const u8> bytes);
 
   const std::string& path() const { return path_; }
-  bool writable() const { return writable_; }
   bool is_block_device() const { return block_device_; }
   u64 initial_size() const { return size_; }  ///< bytes, when it was opened
   /// Which file it is, whatever its name.
-  bool same_file(const HostFile& other) const { return device_ == other.device_ && inode_ == other.inode_; }
   bool same_file(u64 device, u64 inode) const { return device_ == device && inode_ == inode; }
 
   /// All give 0 or an errno. The buffers outlive the task.
@@ -64,7 +61,6 @@ class HostFile {
   FileDescriptor fd_;
   FileDescriptor direct_;
   std::string path_;
-  bool writable_ = false;
   bool block_device_ = false;
   bool sync_ = true;
   int sync_error_ = 0;  ///< of the first sync that failed

@@ -2,6 +2,8 @@
 // backing image what it does not have), and at the top ImageDisk makes a Disk of one.
 #pragma once
 
+#include <string_view>
+
 #include "io/disk/buffers.hpp"
 #include "io/disk/host_file.hpp"
 #include "io/disk/task.hpp"

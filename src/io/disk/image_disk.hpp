@@ -24,9 +24,6 @@ class ImageDisk final : public Disk {
   void submit(DiskRequest request) override;
   void finish_all() override;
 
-  const Image& image() const { return *image_; }
-  std::string_view io_backend() const { return queue_->name(); }
-
  private:
   // What work posted to the loop finds when the disk is gone.
   struct Alive {

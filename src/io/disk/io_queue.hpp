@@ -10,7 +10,6 @@
 #include <sys/uio.h>
 
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "io/disk/disk_config.hpp"
@@ -50,7 +49,6 @@ class IoQueue {
   IoQueue(const IoQueue&) = delete;
   IoQueue& operator=(const IoQueue&) = delete;
 
-  virtual std::string_view name() const = 0;
   virtual void submit(IoOperation& operation) = 0;
   /// Hands over what is queued, and runs what is ready, until nothing is.
   void kick();

@@ -26,7 +26,7 @@ Result<std::vector<u8>> empty_qcow2(const Qcow2Creation& what) {
     return fail(ErrorCode::kUnsupported,
                 "a backing file's name with control characters cannot stand in a qcow2 image");
   // Clusters: the header, the refcount table, its first block, the L1 table.
-  const u64 l1_clusters = std::max<u64>(align_up(l1_entries * 8, cluster) / cluster, 1);
+  const u64 l1_clusters = align_up(l1_entries * 8, cluster) / cluster;
   const u64 clusters = 3 + l1_clusters;
   std::vector<u8> bytes(clusters * cluster);
   u8* const header = bytes.data();
@@ -40,16 +40,14 @@ Result<std::vector<u8>> empty_qcow2(const Qcow2Creation& what) {
   store_be32(header + Qcow2Header::kRefcountTableAt + 8, 1);
   store_be32(header + 96, layout.refcount_order);
   store_be32(header + 100, kHeaderLength);
-  if (!what.backing_file.empty()) {
-    u64 at = kHeaderLength;
-    store_be32(header + at, Qcow2Header::kExtensionBackingFormat);
-    store_be32(header + at + 4, static_cast<u32>(what.backing_format.size()));
-    std::ranges::copy(what.backing_format, header + at + 8);
-    at += 8 + align_up(what.backing_format.size(), 8) + 8;  // and the end of the extensions, zeroes
-    store_be64(header + 8, at);
-    store_be32(header + 16, static_cast<u32>(what.backing_file.size()));
-    std::ranges::copy(what.backing_file, header + at);
-  }
+  u64 at = kHeaderLength;
+  store_be32(header + at, Qcow2Header::kExtensionBackingFormat);
+  store_be32(header + at + 4, static_cast<u32>(what.backing_format.size()));
+  std::ranges::copy(what.backing_format, header + at + 8);
+  at += 8 + align_up(what.backing_format.size(), 8) + 8;  // and the end of the extensions, zeroes
+  store_be64(header + 8, at);
+  store_be32(header + 16, static_cast<u32>(what.backing_file.size()));
+  std::ranges::copy(what.backing_file, header + at);
   store_be64(&bytes[cluster], 2 * cluster);
   for (u64 i = 0; i < clusters; ++i) store_be16(&bytes[2 * cluster + i * 2], 1);
   return bytes;

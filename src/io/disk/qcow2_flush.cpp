@@ -1,6 +1,5 @@
 // Qcow2Image: what is kept in memory goes to the file, in an order that leaves it sound at every moment.
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "base/log.hpp"

@@ -148,7 +148,6 @@ Result<Qcow2Header> parse_qcow2_header(std::span<const u8> bytes, bool writable)
   if (h.version == 3) {
     if (cluster.size() < 104) return fail(ErrorCode::kBadInput, "the qcow2 image ends within its header");
     h.incompatible = load_be64(at + 72);
-    h.compatible = load_be64(at + 80);
     h.autoclear = load_be64(at + 88);
     h.refcount_order = load_be32(at + 96);
     h.header_length = load_be32(at + 100);

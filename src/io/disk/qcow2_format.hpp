@@ -22,7 +22,7 @@ enum class Qcow2Compression : u8 { kZlib = 0, kZstd = 1 };
 struct Qcow2Header {
   // Where fields that are rewritten stand.
   static constexpr u32 kMagic = 0x5146'49fb, kExtensionBackingFormat = 0xe279'2aca, kMaxBackingName = 1023;
-  static constexpr u64 kRefcountTableAt = 48, kIncompatibleAt = 72, kAutoclearAt = 88;
+  static constexpr u64 kRefcountTableAt = 48, kAutoclearAt = 88;
   static constexpr u64 kIncompatibleDirty = bit(0), kIncompatibleCorrupt = bit(1),
                        kIncompatibleCompression = bit(3);
 
@@ -38,7 +38,7 @@ struct Qcow2Header {
   u32 refcount_table_clusters = 0;
   u32 snapshots = 0;
   u64 snapshots_offset = 0;
-  u64 incompatible = 0, compatible = 0, autoclear = 0;
+  u64 incompatible = 0, autoclear = 0;
   u32 refcount_order = 4;
   u32 header_length = 72;
   Qcow2Compression compression = Qcow2Compression::kZlib;

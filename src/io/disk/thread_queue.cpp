@@ -12,7 +12,6 @@
 #include <system_error>
 #include <thread>
 
-#include "base/assert.hpp"
 #include "io/disk/io_queue.hpp"
 
 namespace vellum {
@@ -63,8 +62,6 @@ class ThreadQueue final : public IoQueue {
     if (!start_thread()) return fail(ErrorCode::kHost, "cannot start a thread for disk I/O");
     return {};
   }
-
-  std::string_view name() const override { return "threads"; }
 
   void submit(IoOperation& operation) override {
     {

@@ -28,8 +28,6 @@ class UringQueue final : public IoQueue {
     return watch(loop, completions_);
   }
 
-  std::string_view name() const override { return "io_uring"; }
-
   void submit(IoOperation& operation) override {
     // More than the completion ring has room for waits here.
     if (waiting_.empty() && in_kernel_ < kEntries && prepare(operation)) return;

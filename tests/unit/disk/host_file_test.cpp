@@ -17,7 +17,6 @@ using Operation = IoOperation::Kind;
 /// Answers what it is told to answer, and writes. Nothing else is asked of it.
 class AnsweringQueue final : public IoQueue {
  public:
-  std::string_view name() const override { return "answering"; }
   void submit(IoOperation& operation) override { waiting_.push_back(&operation); }
 
   std::function<std::optional<int>(const IoOperation&)> answer;

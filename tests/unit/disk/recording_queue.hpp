@@ -24,7 +24,6 @@ class RecordingQueue final : public IoQueue {
  public:
   RecordingQueue(std::vector<IoStep>& steps, std::mt19937_64& random) : steps_(steps), random_(random) {}
 
-  std::string_view name() const override { return "recording"; }
   void submit(IoOperation& operation) override { waiting_.push_back({&operation, steps_.size()}); }
 
  protected:
