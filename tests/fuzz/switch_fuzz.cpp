@@ -43,11 +43,12 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) return 0;
   const FileDescriptor other(ends[1]);
   unsigned number = 0;
+  Counter dropped;
   net::FrameSocket::Events events;
   events.frame = [&](const net::Frame& frame) { hub.forward(number, frame); };
   events.want_more = [] { return false; };
   events.closed = [] {};
-  auto socket = net::FrameSocket::create(*loop, FileDescriptor(ends[0]), std::move(events));
+  auto socket = net::FrameSocket::create(*loop, FileDescriptor(ends[0]), dropped, std::move(events));
   if (!socket) return 0;
   number = hub.add(**socket);
   while (!input.empty()) {

@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "base/log.hpp"
 #include "io/net/vnet_header.hpp"
 
 namespace vellum::net {
@@ -29,11 +28,11 @@ bool take_value(std::span<const u8>& bytes, T& value) {
 }  // namespace
 
 Result<std::unique_ptr<FrameSocket>> FrameSocket::create(EventLoop& loop, FileDescriptor socket,
-                                                         Events events) {
+                                                         Counter& dropped, Events events) {
   // As much as the host lets us have: a frame to be cut is 64 KiB.
   const int size = 1 << 20;
   (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  std::unique_ptr<FrameSocket> made(new FrameSocket(loop, std::move(socket), std::move(events)));
+  std::unique_ptr<FrameSocket> made(new FrameSocket(loop, std::move(socket), dropped, std::move(events)));
   FrameSocket* const raw = made.get();
   raw->buffer_.resize(kMaxMessage);
   VELLUM_TRY_ASSIGN_TO(raw->readable_, loop.watch(raw->socket_.get(), EventLoop::Direction::kRead,
@@ -49,9 +48,10 @@ FrameSocket::~FrameSocket() {
 }
 
 void FrameSocket::announce(Offloads offloads) {
+  if (announced_ == offloads) return;
   std::array<u32, 3> hello{kHello, kVersion, static_cast<u32>(offloads)};
   const iovec piece{hello.data(), sizeof hello};
-  send({&piece, 1});
+  if (send({&piece, 1})) announced_ = offloads;
 }
 
 void FrameSocket::resume() {
@@ -69,7 +69,9 @@ void FrameSocket::on_readable() {
       fail_soon();
       return;
     }
-    if (static_cast<std::size_t>(got) <= buffer_.size())
+    if (static_cast<std::size_t>(got) > buffer_.size())
+      dropped_.add();
+    else
       on_message(std::span<const u8>(buffer_).first(static_cast<std::size_t>(got)));
   }
   resume();
@@ -78,17 +80,18 @@ void FrameSocket::on_readable() {
 void FrameSocket::on_message(std::span<const u8> message) {
   // GUEST-CONTROLLED: another VM's process, which its guest may have taken over.
   u32 kind = 0;
-  if (!take_value(message, kind)) return;
+  if (!take_value(message, kind)) return dropped_.add();
   if (kind == kHello) {
     u32 version = 0, offloads = 0;
-    if (!take_value(message, version) || !take_value(message, offloads) || version != kVersion) return;
+    if (!take_value(message, version) || !take_value(message, offloads) || version != kVersion)
+      return dropped_.add();
     peer_ = static_cast<Offloads>(offloads & static_cast<u32>(kAllOffloads));
     return;
   }
   VnetHeader header;
   FrameOffload offload;
-  if (kind != kFrame || !take_value(message, header)) return;
-  if (!from_vnet_header(header, message.size(), offload)) return;
+  if (kind != kFrame || !take_value(message, header)) return dropped_.add();
+  if (!from_vnet_header(header, message.size(), offload)) return dropped_.add();
   const iovec piece{const_cast<u8*>(message.data()), message.size()};
   events_.frame({offload, {&piece, 1}});
 }
@@ -100,26 +103,28 @@ void FrameSocket::take(const Frame& frame) {
   pieces_.push_back({&kind, sizeof kind});
   pieces_.push_back({&header, sizeof header});
   pieces_.insert(pieces_.end(), frame.pieces.begin(), frame.pieces.end());
-  send(pieces_);
+  if (!send(pieces_)) dropped_.add();
 }
 
-void FrameSocket::send(std::span<const iovec> pieces) {
-  if (failed_) return;
+bool FrameSocket::send(std::span<const iovec> pieces) {
+  if (failed_) return false;
   if (queue_.empty()) {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(pieces.data());  // sendmsg does not write to them
     message.msg_iovlen = pieces.size();
-    if (::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return;
-    if (errno == EPIPE || errno == ECONNRESET) fail_soon();
-    if (errno != EAGAIN) return;
+    if (::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return true;
+    const int error = errno;
+    if (error == EPIPE || error == ECONNRESET) fail_soon();
+    if (error != EAGAIN) return false;
   }
   const std::size_t size = frame_size(pieces);
-  if (size > kMaxQueued - queued_) return;  // as a switch does whose buffer is full
+  if (size > kMaxQueued - queued_) return false;  // as a switch does whose buffer is full
   std::vector<u8> copy(size);
   gather(pieces, copy);
   queue_.push_back(std::move(copy));
   queued_ += size;
   if (!std::exchange(writing_, true)) writable_->arm();
+  return true;
 }
 
 void FrameSocket::on_writable() {
@@ -132,7 +137,9 @@ void FrameSocket::on_writable() {
         writable_->arm();
         return;
       }
-      if (errno == EPIPE || errno == ECONNRESET) fail_soon();
+      const int error = errno;
+      dropped_.add();
+      if (error == EPIPE || error == ECONNRESET) fail_soon();
     }
     queued_ -= message.size();
     queue_.pop_front();
@@ -142,7 +149,9 @@ void FrameSocket::on_writable() {
 void FrameSocket::fail_soon() {
   if (std::exchange(failed_, true)) return;
   loop_.post([this, alive = alive_] {
-    if (*alive) events_.closed();
+    if (!*alive) return;
+    const auto closed = std::move(events_.closed);  // it may destroy this, and with it what is in events_
+    closed();
   });
 }
 

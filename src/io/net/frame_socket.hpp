@@ -5,12 +5,13 @@
 //                      | kHello: u32 version, u32 the offloads that the sender understands from now on
 //
 // Each side checks every message as if a stranger had sent it; what is not as above is dropped. A peer that
-// does not read loses frames once kMaxQueued bytes wait for it.
+// does not read loses frames once kMaxQueued bytes wait for it. Both are counted.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/fd.hpp"
@@ -26,10 +27,12 @@ class FrameSocket final : public FrameSink {
     std::function<bool()> want_more;          ///< whether another frame may be read now
     std::function<void()> closed;             ///< once, from the loop; may destroy this
   };
-  static Result<std::unique_ptr<FrameSocket>> create(EventLoop& loop, FileDescriptor socket, Events events);
+  /// `dropped` counts the messages that got lost here, and outlives this.
+  static Result<std::unique_ptr<FrameSocket>> create(EventLoop& loop, FileDescriptor socket, Counter& dropped,
+                                                     Events events);
   ~FrameSocket() override;
 
-  /// What we understand; the peer hears of it.
+  /// What we understand; the peer hears of it if it is not what it heard last.
   void announce(Offloads offloads);
   /// want_more() may answer otherwise than before.
   void resume();
@@ -44,19 +47,22 @@ class FrameSocket final : public FrameSink {
 
  private:
   static constexpr std::size_t kMaxQueued = 1 << 20;
-  FrameSocket(EventLoop& loop, FileDescriptor socket, Events events)
-      : loop_(loop), socket_(std::move(socket)), events_(std::move(events)) {}
+  FrameSocket(EventLoop& loop, FileDescriptor socket, Counter& dropped, Events events)
+      : loop_(loop), socket_(std::move(socket)), dropped_(dropped), events_(std::move(events)) {}
   void on_readable();
   void on_writable();
-  void send(std::span<const iovec> pieces);
+  /// False: the message is lost.
+  bool send(std::span<const iovec> pieces);
   void fail_soon();
 
   EventLoop& loop_;
   FileDescriptor socket_;
+  Counter& dropped_;
   Events events_;
   std::unique_ptr<EventLoop::Watch> readable_, writable_;
   bool reading_ = false, writing_ = false, failed_ = false;
   Offloads peer_ = Offloads::kNone;
+  std::optional<Offloads> announced_;
   std::vector<u8> buffer_;
   std::vector<iovec> pieces_;
   std::deque<std::vector<u8>> queue_;

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "base/log.hpp"
 
@@ -49,6 +48,7 @@ class SwitchNetwork::OwnPort final : public FrameSink {
 
 SwitchNetwork::SwitchNetwork(EventLoop& loop, std::string path) : loop_(loop), path_(std::move(path)) {
   retry_ = loop_.delay([this] { meet_again(); });
+  accept_later_ = loop_.delay([this] { accept_->arm(); });
 }
 
 Result<std::unique_ptr<Network>> SwitchNetwork::create(EventLoop& loop, const NetConfig& config) {
@@ -77,16 +77,27 @@ void SwitchNetwork::meet_again() {
   }
 }
 
+Result<> SwitchNetwork::clear_path() const {
+  struct stat status {};
+  if (::lstat(path_.c_str(), &status) != 0) return {};
+  if (!S_ISSOCK(status.st_mode))
+    return fail(ErrorCode::kInvalidArgument,
+                "--net switch: '{}' exists and is not a socket; take another path=", path_);
+  // A server that was killed leaves its socket behind. Any other is of a program that knows no locks.
+  const FileDescriptor probe = new_socket();
+  if (!probe) return fail_errno("--net switch: cannot create a socket", errno);
+  const sockaddr_un address = address_of(path_);
+  if (::connect(probe.get(), as_sockaddr(address), sizeof address) == 0 || errno != ECONNREFUSED)
+    return fail(ErrorCode::kInvalidArgument,
+                "--net switch: '{}' is in use by another program; take another path=", path_);
+  (void)::unlink(path_.c_str());
+  return {};
+}
+
 Result<bool> SwitchNetwork::try_serving() {
   VELLUM_TRY_ASSIGN(lock, FileDescriptor::open(path_ + ".lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return false;
-  struct stat status {};
-  if (::lstat(path_.c_str(), &status) == 0) {
-    if (!S_ISSOCK(status.st_mode))
-      return fail(ErrorCode::kInvalidArgument,
-                  "--net switch: '{}' exists and is not a socket; take another path=", path_);
-    (void)::unlink(path_.c_str());  // of a server that was killed: nobody else has the lock
-  }
+  VELLUM_TRY(clear_path());
   FileDescriptor listener = new_socket();
   const sockaddr_un address = address_of(path_);
   if (!listener || ::fchmod(listener.get(), 0600) != 0 ||
@@ -115,9 +126,10 @@ Result<bool> SwitchNetwork::try_connecting() {
   events.want_more = [this] { return !to_guest_.blocked(); };
   events.closed = [this] {
     uplink_.reset();
-    meet_again();
+    retry_->arm(kRetry);  // not at once: a full switch hangs up at once, too
   };
-  VELLUM_TRY_ASSIGN_TO(uplink_, FrameSocket::create(loop_, std::move(socket), std::move(events)));
+  VELLUM_TRY_ASSIGN_TO(uplink_,
+                       FrameSocket::create(loop_, std::move(socket), traffic_.dropped, std::move(events)));
   uplink_->announce(own_offloads());
   return true;
 }
@@ -125,10 +137,13 @@ Result<bool> SwitchNetwork::try_connecting() {
 void SwitchNetwork::on_connection() {
   for (;;) {
     FileDescriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) break;
+    if (!socket) {
+      // Out of descriptors or memory: the connection still waits, and would wake us at once.
+      if (errno != EAGAIN) return accept_later_->arm(kRetry);
+      return accept_->arm();
+    }
     if (peers_.size() < kMaxPeers) add_peer(std::move(socket));  // else it hears that we hung up
   }
-  accept_->arm();
 }
 
 void SwitchNetwork::add_peer(FileDescriptor socket) {
@@ -141,7 +156,7 @@ void SwitchNetwork::add_peer(FileDescriptor socket) {
     hub_.remove(port);
     peers_.erase(port);
   };
-  auto made = FrameSocket::create(loop_, std::move(socket), std::move(events));
+  auto made = FrameSocket::create(loop_, std::move(socket), traffic_.dropped, std::move(events));
   if (!made) {
     spdlog::warn("--net switch: {}", made.error().message);
     return;
@@ -149,7 +164,7 @@ void SwitchNetwork::add_peer(FileDescriptor socket) {
   *number = hub_.add(**made);
   (*made)->announce(
       kAllOffloads);  // the hub passes on anything; ports finish what their ends don't understand
-  peers_.emplace(*number, Peer{*number, std::move(*made)});
+  peers_.emplace(*number, std::move(*made));
 }
 
 Offloads SwitchNetwork::own_offloads() const {
@@ -162,7 +177,7 @@ void SwitchNetwork::connect(FrameReceiver* receiver) {
 }
 
 void SwitchNetwork::receiver_ready() {
-  if (to_guest_.receiver() != nullptr) to_guest_.flush();
+  to_guest_.flush();
   if (uplink_ == nullptr) return;
   uplink_->announce(own_offloads());
   uplink_->resume();

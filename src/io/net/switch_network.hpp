@@ -27,8 +27,6 @@ class SwitchNetwork final : public Network {
   void receiver_ready() override;
   void stats(std::vector<StatRow>& rows) const override;
 
-  bool serving() const { return listener_.get() >= 0; }
-
  protected:
   void take(const Frame& frame) override;
 
@@ -37,19 +35,18 @@ class SwitchNetwork final : public Network {
   static constexpr std::size_t kMaxPeers = 64;
   /// The switch's side of our own cable, when we serve.
   class OwnPort;
-  struct Peer {
-    unsigned port = 0;
-    std::unique_ptr<FrameSocket> socket;
-  };
 
   SwitchNetwork(EventLoop& loop, std::string path);
   Result<> meet();
   Result<bool> try_serving();
   Result<bool> try_connecting();
+  /// That nobody else listens at the path, so that it can be ours.
+  Result<> clear_path() const;
   void meet_again();
   void on_connection();
   void add_peer(FileDescriptor socket);
   Offloads own_offloads() const;
+  bool serving() const { return listener_.get() >= 0; }
 
   EventLoop& loop_;
   const std::string path_;
@@ -59,10 +56,11 @@ class SwitchNetwork final : public Network {
   // Serving.
   FileDescriptor lock_, listener_;
   std::unique_ptr<EventLoop::Watch> accept_;
+  std::unique_ptr<EventLoop::Delay> accept_later_;
   SwitchHub hub_;
   std::unique_ptr<OwnPort> own_port_;
   unsigned own_number_ = 0;
-  std::map<unsigned, Peer> peers_;
+  std::map<unsigned, std::unique_ptr<FrameSocket>> peers_;  ///< by their port
   // Connected to another.
   std::unique_ptr<FrameSocket> uplink_;
   std::unique_ptr<EventLoop::Delay> retry_;
