@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/log.hpp"
+
 namespace vellum::net {
 namespace {
 
@@ -80,7 +82,7 @@ void TapNetwork::receiver_ready() {
 // While the receiver has no room, frames wait in the interface's queue, which is what makes senders slow
 // down.
 void TapNetwork::wait() {
-  if (waiting_ || receiver_ == nullptr || !receiver_->has_room()) return;
+  if (waiting_ || gone_ || receiver_ == nullptr || !receiver_->has_room()) return;
   waiting_ = true;
   watch_->arm();
 }
@@ -94,7 +96,17 @@ void TapNetwork::on_readable() {
 void TapNetwork::read_frames() {
   for (int count = 0; count < kBatch && receiver_ != nullptr && receiver_->has_room(); ++count) {
     const ssize_t got = ::read(tap_.get(), buffer_.data(), buffer_.size());
-    if (got < static_cast<ssize_t>(sizeof(VnetHeader))) return;  // nothing there, or the interface is down
+    if (got < 0) {
+      if (errno == EAGAIN || errno == EINTR) return;
+      // Deleted; its descriptor would be ready for ever.
+      gone_ = true;
+      spdlog::warn("--net tap: '{}' is gone: {}; the guest's card is cut off", ifname_, std::strerror(errno));
+      return;
+    }
+    if (got < static_cast<ssize_t>(sizeof(VnetHeader))) {
+      traffic_.dropped.add();
+      continue;
+    }
     VnetHeader header;
     std::memcpy(&header, buffer_.data(), sizeof header);
     const std::span<const u8> bytes(buffer_.data() + sizeof header,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "base/fd.hpp"
@@ -26,8 +27,6 @@ class TapNetwork final : public Network {
   void receiver_ready() override;
   void stats(std::vector<StatRow>& rows) const override { traffic_.stats("net tap " + ifname_, rows); }
 
-  const std::string& ifname() const { return ifname_; }
-
  protected:
   void take(const Frame& frame) override;
 
@@ -43,7 +42,9 @@ class TapNetwork final : public Network {
   FrameReceiver* receiver_ = nullptr;
   std::unique_ptr<EventLoop::Watch> watch_;
   bool waiting_ = false;
-  Offloads told_ = Offloads::kNone;
+  bool gone_ = false;  ///< the interface
+  /// Of nobody, so that the first time speaks: an interface keeps what its last user said.
+  std::optional<Offloads> told_;
   std::vector<iovec> pieces_;
   std::array<u8, sizeof(VnetHeader) + kMaxFrame> buffer_;
   Traffic traffic_;
