@@ -1,6 +1,7 @@
 #include "io/net/net_config.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "io/net/create_network.hpp"
 
@@ -63,7 +64,8 @@ TEST(CardAddresses, AreStableAndDifferent) {
   std::vector<FileDescriptor> places;
   const auto user = *parse_net("user");
   const auto fixed = *parse_net("user,mac=52:54:00:12:34:56");
-  const auto lan = *parse_net("switch,path=/tmp/vellum-test-lan");
+  // Places are the host's: another run of this test has its own.
+  const auto lan = *parse_net(fmt::format("switch,path=/tmp/vellum-test-lan-{}", ::getpid()));
   const auto first = card_addresses({fixed, user, user, lan, lan}, places);
   EXPECT_EQ(first[0], numbered_mac(0x123456));
   EXPECT_EQ(first[1], numbered_mac(0x123457));
