@@ -54,8 +54,6 @@ class Network : public FrameSink, public StatSource {
   virtual void receiver_ready() = 0;
   /// Whether there is a cable.
   virtual bool link_up() const { return true; }
-  /// The largest IP packet that frames from the guest may carry.
-  virtual u16 mtu() const { return 1500; }
 };
 
 /// Copies `bytes` as one frame to a sink; for senders that hold a frame in one piece.

@@ -153,7 +153,6 @@ Result<> UserNetwork::start(const NetConfig& config) {
 }
 
 UserNetwork::~UserNetwork() {
-  *update_pending_ = true;
   watch_.reset();
   delay_.reset();
   if (slirp_ != nullptr) ::slirp_cleanup(slirp_);
