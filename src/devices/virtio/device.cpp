@@ -67,7 +67,9 @@ void Device::set_status(u8 value) {
   {
     std::scoped_lock lock(mutex_);
     const u8 before = status_;
-    u8 now = static_cast<u8>((value & ~kNeedsReset) | (before & kNeedsReset));
+    // §2.1.1: a driver must not clear a bit, and NEEDS_RESET is not its to set. What is set stays until a
+    // reset, so that a device never starts twice.
+    u8 now = static_cast<u8>((value & ~kNeedsReset) | before);
     // §3.1.1: features that we do not offer, or a driver from before 1.0, are refused by leaving FEATURES_OK
     // clear.
     if ((now & ~before & kFeaturesOk) != 0 &&
