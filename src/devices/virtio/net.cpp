@@ -37,22 +37,19 @@ NetFilterState fresh_filter(const net::MacAddress& mac) {
   return state;
 }
 
-Offloads offloads_of(u64 features) {
-  if ((features & kGuestChecksum) == 0) return Offloads::kNone;
-  Offloads all = Offloads::kChecksum;
-  if ((features & kGuestTso4) != 0) all = all | Offloads::kTso4;
-  if ((features & kGuestTso6) != 0) all = all | Offloads::kTso6;
-  if ((features & kGuestEcn) != 0) all = all | Offloads::kEcn;
-  return all;
-}
+/// The features by which one side says what it takes.
+struct OffloadFeatures {
+  u64 checksum, tso4, tso6, ecn;
+};
+constexpr OffloadFeatures kTheDriverTakes{kGuestChecksum, kGuestTso4, kGuestTso6, kGuestEcn};
+constexpr OffloadFeatures kTheDeviceTakes{kChecksum, kHostTso4, kHostTso6, kHostEcn};
 
-// What the driver may leave to us.
-Offloads host_offloads(u64 negotiated) {
-  if ((negotiated & kChecksum) == 0) return Offloads::kNone;
+Offloads offloads_of(u64 features, const OffloadFeatures& of) {
+  if ((features & of.checksum) == 0) return Offloads::kNone;
   Offloads all = Offloads::kChecksum;
-  if ((negotiated & kHostTso4) != 0) all = all | Offloads::kTso4;
-  if ((negotiated & kHostTso6) != 0) all = all | Offloads::kTso6;
-  if ((negotiated & kHostEcn) != 0) all = all | Offloads::kEcn;
+  if ((features & of.tso4) != 0) all = all | Offloads::kTso4;
+  if ((features & of.tso6) != 0) all = all | Offloads::kTso6;
+  if ((features & of.ecn) != 0) all = all | Offloads::kEcn;
   return all;
 }
 
@@ -115,6 +112,10 @@ void Net::resume() {
   if (running()) network_->receiver_ready();
 }
 
+bool Net::is_control(unsigned queue) const {
+  return negotiated(kControl) && queue == control_index();
+}
+
 unsigned Net::control_index() const {
   return negotiated(kMultiQueue) ? 2 * max_pairs_ : 2;
 }
@@ -170,7 +171,7 @@ void Net::send(unsigned pair, const Chain& chain) {
   const u64 size = chain.readable_size() - kHeaderSize;
   net::Frame frame;
   const bool sound = size <= net::kMaxFrame && net::from_vnet_header(header, size, frame.offload) &&
-                     !any(net::needed(frame.offload) & ~host_offloads(negotiated_features()));
+                     !any(net::needed(frame.offload) & ~offloads_of(negotiated_features(), kTheDeviceTakes));
   if (!sound) {
     malformed_.add();
     return;
@@ -193,7 +194,7 @@ void Net::send(unsigned pair, const Chain& chain) {
 // To the guest.
 
 net::Offloads Net::understands() const {
-  return offloads_of(guest_offloads_);
+  return offloads_of(guest_offloads_, kTheDriverTakes);
 }
 
 u64 Net::wanted_bytes() const {
@@ -274,14 +275,9 @@ unsigned Net::pair_of(const net::Frame& frame) const {
 }
 
 void Net::take(const net::Frame& frame) {
-  net::MacAddress to{};
-  std::size_t known = 0;
-  for (const iovec& piece : frame.pieces) {
-    const std::size_t here = std::min(piece.iov_len, to.size() - known);
-    if (here != 0) std::memcpy(to.data() + known, piece.iov_base, here);
-    known += here;
-  }
   if (halted()) return;
+  net::MacAddress to{};
+  net::copy_head(frame.pieces, to);
   if (!filter_.accepts(to)) {
     filtered_.add();
     return;
@@ -303,7 +299,10 @@ void Net::take(const net::Frame& frame) {
   for (u64 room = 0; room < size; ++count) room += pair.ready[count].size;
 
   std::array<u8, kHeaderSize> header{};
-  const net::VnetHeader fields = net::to_vnet_header(frame.offload, net::header_bytes(frame.offload));
+  net::FrameOffload offload = frame.offload;
+  // §5.1.6.4.1: a driver without GUEST_CSUM gets no flags at all.
+  if ((guest_offloads_ & kGuestChecksum) == 0) offload.checksum_valid = false;
+  const net::VnetHeader fields = net::to_vnet_header(offload);
   std::memcpy(header.data(), &fields, sizeof fields);
   header[kCountAt] = static_cast<u8>(count);
   header[kCountAt + 1] = static_cast<u8>(count >> 8);

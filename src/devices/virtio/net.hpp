@@ -63,7 +63,7 @@ class Net final : public Device, public Snapshottable, private net::FrameReceive
   bool has_room() const override;
   void take(const net::Frame& frame) override;
 
-  bool is_control(unsigned queue) const { return negotiated(kControlQueue) && queue == control_index(); }
+  bool is_control(unsigned queue) const;
   unsigned control_index() const;
   bool halted() const { return paused_ || needs_reset_ || !running(); }
   void end(const std::string& why);
@@ -84,8 +84,6 @@ class Net final : public Device, public Snapshottable, private net::FrameReceive
   bool command(const Chain& chain);
   bool set_offloads(std::span<const u8> data);
   bool set_pairs(std::span<const u8> data);
-
-  static constexpr u64 kControlQueue = u64{1} << 17;
 
   const std::shared_ptr<net::Network> network_;
   const net::MacAddress own_mac_;

@@ -1,8 +1,6 @@
 #include "io/net/flow.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "io/net/packet.hpp"
 
@@ -11,22 +9,11 @@ namespace {
 
 constexpr std::size_t kIpv4Header = 20, kIpv6Header = 40;
 
-/// The first bytes of the pieces.
-std::span<const u8> head_of(std::span<const iovec> pieces, std::span<u8> room) {
-  std::size_t size = 0;
-  for (const iovec& piece : pieces) {
-    const std::size_t here = std::min(piece.iov_len, room.size() - size);
-    if (here != 0) std::memcpy(room.data() + size, piece.iov_base, here);
-    size += here;
-  }
-  return room.first(size);
-}
-
 }  // namespace
 
 u8 flow_of(std::span<const iovec> pieces) {
   std::array<u8, 128> room;
-  const auto head = head_of(pieces, room);
+  const std::span<const u8> head = copy_head(pieces, room);
   if (head.size() < kEthernetHeader + kIpv4Header) return 0;
   const u16 type = load_be16(&head[12]);
   const u8* const ip = head.data() + kEthernetHeader;

@@ -1,5 +1,6 @@
 #include "io/net/frame.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/assert.hpp"
@@ -19,6 +20,16 @@ std::span<u8> gather(std::span<const iovec> pieces, std::span<u8> out) {
     VELLUM_ASSERT(piece.iov_len <= out.size() - size, "{} + {} > {}", size, piece.iov_len, out.size());
     std::memcpy(out.data() + size, piece.iov_base, piece.iov_len);
     size += piece.iov_len;
+  }
+  return out.first(size);
+}
+
+std::span<u8> copy_head(std::span<const iovec> pieces, std::span<u8> out) {
+  std::size_t size = 0;
+  for (const iovec& piece : pieces) {
+    const std::size_t here = std::min(piece.iov_len, out.size() - size);
+    if (here != 0) std::memcpy(out.data() + size, piece.iov_base, here);
+    size += here;
   }
   return out.first(size);
 }

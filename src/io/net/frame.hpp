@@ -53,6 +53,8 @@ struct Frame {
 std::size_t frame_size(std::span<const iovec> pieces);
 /// Copies the pieces into `out`, which they must fit; returns the used part of it.
 std::span<u8> gather(std::span<const iovec> pieces, std::span<u8> out);
+/// Copies as many of the first bytes as there are and `out` has room for; returns the used part of it.
+std::span<u8> copy_head(std::span<const iovec> pieces, std::span<u8> out);
 
 /// Whether the offload's fields fit a frame of `size` bytes. Senders that do not build them themselves (a
 /// guest's header, a peer's message) check this once; nobody may pass on a frame that fails it.

@@ -98,7 +98,7 @@ void FrameSocket::on_message(std::span<const u8> message) {
 
 void FrameSocket::take(const Frame& frame) {
   u32 kind = kFrame;
-  VnetHeader header = to_vnet_header(frame.offload, header_bytes(frame.offload));
+  VnetHeader header = to_vnet_header(frame.offload);
   pieces_.clear();
   pieces_.push_back({&kind, sizeof kind});
   pieces_.push_back({&header, sizeof header});

@@ -16,14 +16,7 @@ void SwitchHub::remove(unsigned port) {
 
 void SwitchHub::forward(unsigned from, const Frame& frame) {
   std::array<u8, 12> addresses;
-  std::size_t have = 0;
-  for (const iovec& piece : frame.pieces) {
-    const auto* bytes = static_cast<const u8*>(piece.iov_base);
-    const std::size_t count = std::min(piece.iov_len, addresses.size() - have);
-    std::copy_n(bytes, count, addresses.begin() + static_cast<std::ptrdiff_t>(have));
-    have += count;
-  }
-  if (have < addresses.size()) return;
+  if (copy_head(frame.pieces, addresses).size() < addresses.size()) return;
   MacAddress to, source;
   std::copy_n(addresses.begin(), 6, to.begin());
   std::copy_n(addresses.begin() + 6, 6, source.begin());

@@ -137,7 +137,7 @@ void TapNetwork::tell_offloads() {
 }
 
 void TapNetwork::take(const Frame& frame) {
-  VnetHeader header = to_vnet_header(frame.offload, header_bytes(frame.offload));
+  VnetHeader header = to_vnet_header(frame.offload);
   pieces_.clear();
   pieces_.push_back({&header, sizeof header});
   pieces_.insert(pieces_.end(), frame.pieces.begin(), frame.pieces.end());

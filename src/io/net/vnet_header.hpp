@@ -48,8 +48,7 @@ inline bool from_vnet_header(const VnetHeader& header, std::size_t size, FrameOf
   return fits(offload, size);
 }
 
-/// `headers`: the bytes of all headers if gso is used, a hint for the receiver; else not looked at.
-inline VnetHeader to_vnet_header(const FrameOffload& offload, std::size_t headers) {
+inline VnetHeader to_vnet_header(const FrameOffload& offload) {
   VnetHeader header;
   if (offload.needs_checksum) {
     header.flags = VnetHeader::kNeedsChecksum;
@@ -62,14 +61,10 @@ inline VnetHeader to_vnet_header(const FrameOffload& offload, std::size_t header
     header.gso_type = offload.gso == Gso::kTcp4 ? VnetHeader::kGsoTcp4 : VnetHeader::kGsoTcp6;
     if (offload.ecn) header.gso_type |= VnetHeader::kGsoEcn;
     header.gso_size = offload.gso_size;
-    header.header_size = static_cast<u16>(headers);
+    // A hint for the receiver: the headers' bytes, as far as an offload tells, up to TCP's without options.
+    header.header_size = static_cast<u16>(offload.checksum_start + 20);
   }
   return header;
-}
-
-/// The headers' bytes of a frame to be cut, as far as its offload tells: up to TCP's without options.
-inline std::size_t header_bytes(const FrameOffload& offload) {
-  return std::size_t{offload.checksum_start} + 20;
 }
 
 }  // namespace vellum::net

@@ -121,7 +121,7 @@ TEST_P(VirtioNet, SendsAFrameInPieces) {
 
 TEST_P(VirtioNet, HandsOnWhatTheDriverLeavesToIt) {
   begin(kChecksum | kHostTso4);
-  transmit(net::to_vnet_header(net::tcp4_gso(1448), 54), net::tcp4(5000, 0), send, 1);
+  transmit(net::to_vnet_header(net::tcp4_gso(1448)), net::tcp4(5000, 0), send, 1);
   ASSERT_EQ(network->sent.size(), 1u);
   EXPECT_EQ(network->sent[0].offload.gso, net::Gso::kTcp4);
   EXPECT_EQ(network->sent[0].offload.gso_size, 1448);
@@ -130,7 +130,7 @@ TEST_P(VirtioNet, HandsOnWhatTheDriverLeavesToIt) {
 TEST_P(VirtioNet, CutsFramesForANetworkThatDoesNot) {
   network->offloads = net::Offloads::kNone;
   begin(kChecksum | kHostTso4);
-  transmit(net::to_vnet_header(net::tcp4_gso(1448), 54), net::tcp4(5000, 0), send, 1);
+  transmit(net::to_vnet_header(net::tcp4_gso(1448)), net::tcp4(5000, 0), send, 1);
   ASSERT_EQ(network->sent.size(), 4u);
   const auto packet = net::parse_packet(network->sent[3].bytes);
   EXPECT_EQ(net::transport_checksum_right(network->sent[3].bytes, *packet), true);
@@ -138,7 +138,7 @@ TEST_P(VirtioNet, CutsFramesForANetworkThatDoesNot) {
 
 TEST_P(VirtioNet, DropsFramesWithOffloadsThatWereNotAgreedOn) {
   begin(kChecksum);
-  transmit(net::to_vnet_header(net::tcp4_gso(1448), 54), net::tcp4(5000, 0), send, 1);
+  transmit(net::to_vnet_header(net::tcp4_gso(1448)), net::tcp4(5000, 0), send, 1);
   transmit({}, net::tcp4(200, 0), send, 1);
   EXPECT_EQ(network->sent.size(), 1u);
   EXPECT_FALSE(needs_reset());
@@ -146,7 +146,7 @@ TEST_P(VirtioNet, DropsFramesWithOffloadsThatWereNotAgreedOn) {
 
 TEST_P(VirtioNet, DropsFramesWhoseChecksumLiesOutside) {
   begin(kChecksum);
-  net::VnetHeader header = net::to_vnet_header(net::tcp4_checksum(), 0);
+  net::VnetHeader header = net::to_vnet_header(net::tcp4_checksum());
   header.checksum_start = 300;
   transmit(header, net::tcp4(200, 0), send, 1);
   EXPECT_TRUE(network->sent.empty());
@@ -172,6 +172,41 @@ TEST_P(VirtioNet, ReceivesIntoOneBuffer) {
   EXPECT_EQ(get(buffer(0) + 12, frame.size()), frame);
   EXPECT_EQ(get(buffer(0), 12), (Bytes{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0}));
   EXPECT_EQ(transport.queue_interrupts, 1u);
+}
+
+TEST_P(VirtioNet, ADriverWithoutChecksumsHearsOfNone) {
+  begin(0);
+  offer_buffers(receive, 1);
+  card->notify(0);
+  receive.put<u8>(buffer(0), 0xee);
+  net::FrameOffload offload;
+  offload.checksum_valid = true;
+  net::put_bytes(*network->receiver, net::tcp4(200, 0), offload);
+  EXPECT_EQ(receive.get<u8>(buffer(0)), 0);
+}
+
+TEST_P(VirtioNet, ADriverWithChecksumsHearsOfRightOnes) {
+  begin(kGuestChecksum);
+  offer_buffers(receive, 1);
+  card->notify(0);
+  net::FrameOffload offload;
+  offload.checksum_valid = true;
+  net::put_bytes(*network->receiver, net::tcp4(200, 0), offload);
+  EXPECT_EQ(receive.get<u8>(buffer(0)), net::VnetHeader::kDataValid);
+}
+
+TEST_P(VirtioNet, ADriverThatClearsStatusBitsChangesNothing) {
+  begin(0);
+  offer_buffers(receive, 2);
+  card->notify(0);
+  const u8 running = card->status();
+  card->set_status(virtio::kAcknowledge);
+  const u8 cleared = card->status();
+  card->set_status(running);  // does not start it once more, which would forget where its rings stand
+  net::put_bytes(*network->receiver, net::tcp4(200, 0));
+  net::put_bytes(*network->receiver, net::tcp4(201, 0));
+  EXPECT_EQ(cleared, running);
+  EXPECT_EQ(receive.used_length(1), 12u + 54 + 201);
 }
 
 TEST_P(VirtioNet, BuffersOfferedBeforeTheDriverIsReadyCount) {
