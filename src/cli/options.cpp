@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/key_values.hpp"
 #include "boot/loader.hpp"
 #include "cli/disk_option.hpp"
 #include "cli/size.hpp"
@@ -52,16 +53,9 @@ Result<> parse_kvm_key(std::string_view key, std::string_view value, MachineConf
 }
 
 Result<> parse_kvm(std::string_view text, MachineConfig& to) {
-  while (!text.empty()) {
-    const auto comma = std::min(text.find(','), text.size());
-    const auto pair = text.substr(0, comma);
-    text.remove_prefix(std::min(comma + 1, text.size()));
-    const auto equals = pair.find('=');
-    if (equals == std::string_view::npos)
-      return fail(ErrorCode::kInvalidArgument, "'{}': it is KEY=VALUE, as in irqchip=user", pair);
-    VELLUM_TRY(parse_kvm_key(pair.substr(0, equals), pair.substr(equals + 1), to));
-  }
-  return {};
+  return for_each_pair(text, "irqchip=user", [&](std::string_view key, std::string_view value) {
+    return parse_kvm_key(key, value, to);
+  });
 }
 
 std::vector<OptionRow> make_table() {

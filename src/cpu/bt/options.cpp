@@ -1,21 +1,15 @@
 #include "cpu/bt/options.hpp"
 
-#include <charconv>
+#include "base/key_values.hpp"
 
 namespace vellum::bt {
 namespace {
 
 Result<u64> number(std::string_view key, std::string_view value, u64 low, u64 high) {
   u64 n = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
-  if (error != std::errc() || end != value.data() + value.size() || n < low || n > high)
+  if (!parse_number(value, n) || n < low || n > high)
     return fail(ErrorCode::kInvalidArgument, "{}={}: expected a number from {} to {}", key, value, low, high);
   return n;
-}
-
-Result<bool> on_off(std::string_view key, std::string_view value) {
-  if (value == "on" || value == "off") return value == "on";
-  return fail(ErrorCode::kInvalidArgument, "{}={}: expected on or off", key, value);
 }
 
 Result<> apply(std::string_view key, std::string_view value, Options& to) {
@@ -59,15 +53,8 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
 }  // namespace
 
 Result<> parse_options(std::string_view text, Options& to) {
-  while (!text.empty()) {
-    const std::string_view item = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(text.size(), item.size() + 1));
-    const std::size_t equals = item.find('=');
-    if (equals == std::string_view::npos)
-      return fail(ErrorCode::kInvalidArgument, "'{}': expected key=value, as in chain=off", item);
-    VELLUM_TRY(apply(item.substr(0, equals), item.substr(equals + 1), to));
-  }
-  return {};
+  return for_each_pair(text, "chain=off",
+                       [&](std::string_view key, std::string_view value) { return apply(key, value, to); });
 }
 
 }  // namespace vellum::bt

@@ -6,29 +6,13 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <charconv>
+
+#include "base/key_values.hpp"
 
 namespace vellum::net {
 namespace {
 
 using Kind = NetConfig::Kind;
-
-std::string_view take_until(std::string_view& text, char separator) {
-  const std::string_view item = text.substr(0, text.find(separator));
-  text.remove_prefix(std::min(text.size(), item.size() + 1));
-  return item;
-}
-
-template <class N>
-bool parse_number(std::string_view text, N& number, int base = 10) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  return error == std::errc() && end == text.data() + text.size() && !text.empty();
-}
-
-Result<bool> on_off(std::string_view key, std::string_view value) {
-  if (value == "on" || value == "off") return value == "on";
-  return fail(ErrorCode::kInvalidArgument, "{}={}: expected on or off", key, value);
-}
 
 Result<MacAddress> parse_mac(std::string_view value) {
   MacAddress mac{};
@@ -132,11 +116,7 @@ std::string keys_of(std::string_view kind) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-Result<> apply(std::string_view item, NetConfig& to) {
-  std::string_view value = item;
-  const std::string_view name = take_until(value, '=');
-  if (name.size() == item.size())
-    return fail(ErrorCode::kInvalidArgument, "'{}': expected key=value, as in restrict=on", item);
+Result<> apply(std::string_view name, std::string_view value, NetConfig& to) {
   const auto key = std::ranges::find(kKeys, name, &Key::name);
   if (key == std::end(kKeys))
     return fail(ErrorCode::kInvalidArgument, "'{}': unknown; a '{}' network has: {}", name,
@@ -178,7 +158,9 @@ Result<NetConfig> parse_net(std::string_view text) {
         ErrorCode::kInvalidArgument,
         "'{}': expected a kind of network first: user, tap, switch or none, as in user,forward=tcp:2222:22",
         kind);
-  while (!rest.empty()) VELLUM_TRY(apply(take_until(rest, ','), config));
+  VELLUM_TRY(for_each_pair(rest, "restrict=on", [&](std::string_view key, std::string_view value) {
+    return apply(key, value, config);
+  }));
   if (config.kind == Kind::kSwitch && config.path.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "'{}': which switch? Guests meet at a path, as in switch,path=/tmp/lan0.sock", text);
