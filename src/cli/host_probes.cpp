@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "base/fd.hpp"
+#include "cpu/bt/options.hpp"
 #include "cpu/kvm/self_test.hpp"
 #include "x86/cpu_model.hpp"
 
@@ -73,7 +74,7 @@ Finding probe_kvm(unsigned patience) {
 }
 
 Finding probe_translator() {
-  if (!x86::HostCpu::detect().features.test(x86::feature_index(x86::Feature::kBmi2)))
+  if (!bt::host_can_translate())
     return {"engine bt", State::kLacking, "the processor has no BMI2",
             "translated code uses it; --engine interp needs nothing"};
   auto code = Mapping::create(4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS);

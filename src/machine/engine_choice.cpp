@@ -2,18 +2,14 @@
 
 #include <spdlog/spdlog.h>
 
-#include "x86/host_cpu.hpp"
+#include "cpu/bt/options.hpp"
 
 namespace vellum {
 
 namespace {
 
-bool translator_works() {
-  return x86::HostCpu::detect().features.test(x86::feature_index(x86::Feature::kBmi2));
-}
-
 Result<std::string> without_kvm() {
-  if (translator_works()) return std::string("bt");
+  if (bt::host_can_translate()) return std::string("bt");
   spdlog::warn("this processor has no BMI2, which translated code uses; the interpreter runs this machine");
   return std::string("interp");
 }
@@ -22,7 +18,7 @@ Result<std::string> without_kvm() {
 
 Result<std::string> choose_engine(const MachineConfig& config, kvm::KvmApi& api) {
   const bool automatic = config.engine == "auto";
-  if (config.engine == "bt" && !translator_works())
+  if (config.engine == "bt" && !bt::host_can_translate())
     return fail(
         ErrorCode::kUnsupported,
         "--engine bt: this processor has no BMI2, which translated code uses; choose --engine interp");

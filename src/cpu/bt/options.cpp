@@ -1,6 +1,7 @@
 #include "cpu/bt/options.hpp"
 
 #include "base/key_values.hpp"
+#include "x86/host_cpu.hpp"
 
 namespace vellum::bt {
 namespace {
@@ -55,6 +56,10 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
 Result<> parse_options(std::string_view text, Options& to) {
   return for_each_pair(text, "chain=off",
                        [&](std::string_view key, std::string_view value) { return apply(key, value, to); });
+}
+
+bool host_can_translate() {
+  return x86::HostCpu::detect().features.test(x86::feature_index(x86::Feature::kBmi2));
 }
 
 }  // namespace vellum::bt

@@ -1,4 +1,5 @@
-// What can be chosen about the translator, so that the effect of each technique can be seen.
+// What can be chosen about the translator, so that the effect of each technique can be seen, and where it
+// runs at all.
 #pragma once
 
 #include <string_view>
@@ -32,5 +33,8 @@ struct Options {
 /// "unit=8,chain=off,threshold=0,cache=16M": any of these, in any order; what is not named stays as it is in
 /// `to`.
 Result<> parse_options(std::string_view text, Options& to);
+
+/// Whether this processor has BMI2, which translated code uses.
+bool host_can_translate();
 
 }  // namespace vellum::bt
