@@ -23,15 +23,17 @@ class EoiListener {
 };
 
 /// Local APICs that are no objects here: the host's kernel keeps them, and sends IPIs between them by itself.
-/// Any thread, under the I/O APIC's lock or the 8259's; must not call back.
+/// Any thread; must not call back.
 class RemoteApics {
  public:
   virtual ~RemoteApics() = default;
-  /// Returns whether some local APIC accepted it.
+  /// Returns whether some local APIC accepted it. From several threads at a time: under the I/O APIC's lock,
+  /// or, for an MSI, a lock of its sender's or none.
   virtual bool post(const ApicMessage& message) = 0;
-  /// What input `pin` of the I/O APIC sends from now on: the EOIs of levels have to come back.
+  /// What input `pin` of the I/O APIC sends from now on: the EOIs of levels have to come back. Under the I/O
+  /// APIC's lock.
   virtual void pin_programmed(unsigned pin, const ApicMessage& message) = 0;
-  /// The level at every processor's LINT0.
+  /// The level at every processor's LINT0. Under the 8259's lock.
   virtual void set_lint0(bool asserted) = 0;
 };
 

@@ -86,7 +86,9 @@ Result<LocalApic::State> KernelApic::state() const {
 Result<> KernelApic::set(const LocalApic::State& state) {
   const ApicImage image = image_of(state, id_, clock_.now_ns());
   kvm::KernelApicState kernel{image.base, image.registers, image.tsc_deadline};
-  kernel.registers[apic::kId] = id_ << 24;  // in x2APIC mode, too, with 8-bit ids
+  // The kernel's page is not quite the manual's: without KVM_CAP_X2APIC_API, which we do not ask for, the id
+  // stands as in xAPIC mode in x2APIC mode, too.
+  kernel.registers[apic::kId] = id_ << 24;
   return engine_->set_apic(kernel);
 }
 

@@ -4,9 +4,9 @@
 
 #include <atomic>
 
+#include "cpu/bare_board.hpp"
 #include "cpu/hazard.hpp"
 #include "cpu/kvm/engine.hpp"
-#include "cpu/vcpu_board.hpp"
 #include "irq/apic_image.hpp"
 
 namespace vellum {
@@ -34,11 +34,13 @@ class KernelApics final : public RemoteApics, public kvm::EoiSink, public StatSo
   std::vector<Hazards*> vcpus_;
   std::atomic<bool> lint0_{false};
   std::array<kvm::Message, kvm::kIoApicPins> routes_{};  ///< under the I/O APIC's lock
-  Counter messages_, route_changes_;
+  SharedCounter messages_;                               ///< of whoever has an interrupt to send
+  Counter route_changes_;                                ///< under the I/O APIC's lock
 };
 
-/// One vCPU's: what the engine still asks of the board, and the state.
-class KernelApic final : public VcpuBoard, public Snapshottable {
+/// One vCPU's: what the engine still asks of the board, and the state. Otherwise as bare as a board can be:
+/// what the kernel refuses is #GP.
+class KernelApic final : public BareBoard, public Snapshottable {
  public:
   KernelApic(u32 id, u32 cpu_count, const Clock& clock, KernelApics& all, ExtIntSource& pic,
              const LocalApic::State& state)
@@ -53,14 +55,6 @@ class KernelApic final : public VcpuBoard, public Snapshottable {
 
   /// An ExtINT: the only interrupts that do not reach the kernel by themselves.
   int acknowledge_interrupt() override;
-  // What the kernel refuses is #GP.
-  bool read_apic_msr(u32, u64&) override { return false; }
-  bool write_apic_msr(u32, u64) override { return false; }
-  u64 apic_page() const override { return ~u64{0}; }
-  u64 read_apic_page(u32, unsigned) override { return 0; }
-  void write_apic_page(u32, unsigned, u64) override {}
-  u8 read_cr8() override { return 0; }
-  void write_cr8(u8) override {}
   u32 apic_id() const override { return id_; }
   u32 cpu_count() const override { return cpu_count_; }
   u64 apic_timer_hz() const override { return kApicTimerHz; }
