@@ -36,7 +36,10 @@ TEST(EngineChoice, AutoFallsBackToTheTranslator) {
 TEST(EngineChoice, KvmThatFailsItsTestIsAnErrorThatSaysWhatToDo) {
   auto api = broken_kvm();
 
-  const auto choice = choose_engine(asking_for("kvm"), api);
+  MachineConfig config = asking_for("kvm");
+  config.kvm_patience = 50;  // the limit of time is another test's matter
+
+  const auto choice = choose_engine(config, api);
 
   ASSERT_FALSE(choice);
   EXPECT_EQ(
