@@ -17,8 +17,10 @@ namespace vellum {
 class VirtualRounds {
  public:
   /// 10 us of guest time: how late a timer may fire that was armed within a round, and the grain of time
-  /// between vCPUs.
-  static constexpr u64 kQuantum = 10'000;
+  /// between vCPUs. A prime: a loop whose length divides it would stand at the same instruction after each
+  /// round, such as with a lock taken that it gives up for three instructions out of eight, and no other vCPU
+  /// would ever find it free (SeaBIOS waits so for processors that it has started).
+  static constexpr u64 kQuantum = 9'973;
 
   /// Both outlive this. One thread at a time calls run() and wake().
   VirtualRounds(std::span<const std::unique_ptr<VcpuSlot>> slots, VirtualClock& clock)
