@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cli/completion.hpp"
+#include "cli/disk_option.hpp"
 #include "cli/one_line.hpp"
 #include "cli/size.hpp"
 #include "cli/suggest.hpp"
@@ -12,7 +13,11 @@ namespace vellum::cli {
 namespace {
 
 constexpr const char* kRunFooter = R"(
+An argument that is no option is a disk, as with --disk, and the first to be booted.
+
 Examples:
+  A disk image, through its own boot loader:
+    vellum run debian.qcow2 --memory 1G
   A shell on this terminal:
     vellum run --kernel vmlinuz --initrd initrd.img --append console=ttyS0
   Four processors, 1 GiB, and what was counted:
@@ -89,11 +94,15 @@ void add_options(CLI::App& command, std::span<const OptionRow> table, std::vecto
 }
 
 Result<Command> interpret_run(const CLI::App& run, const std::vector<RawOption>& raw) {
-  if (const auto extras = run.remaining(); !extras.empty())
-    return tl::unexpected(
-        unknown_argument(extras.front(), option_names(run_option_table()), "vellum run --help"));
   RunOptions options;
   const auto table = run_option_table();
+  const auto extras = run.remaining();
+  for (const std::string& extra : extras)
+    if (extra.starts_with('-'))
+      return tl::unexpected(unknown_argument(extra, option_names(table), "vellum run --help"));
+  // What is no option is a disk; before those of --disk, so that it is what is booted.
+  for (const std::string& extra : extras)
+    VELLUM_TRY_ASSIGN_TO(options.machine.disks.emplace_back(), parse_disk(extra));
   for (std::size_t i = 0; i < table.size(); ++i) VELLUM_TRY(apply_given(table[i], raw[i], options));
   if (!options.bt_options.empty() && options.machine.engine != "bt")
     return fail(ErrorCode::kInvalidArgument, "--bt '{}': the translator is not chosen; add --engine bt",

@@ -85,6 +85,12 @@ std::vector<OptionRow> make_table() {
        "its command line, as in --append 'console=ttyS0 quiet'",
        {},
        [](Options o, Text v) -> Result<> { return o.machine.append = v, Result<>(); }},
+      {"--bios",
+       "FILE",
+       kGuest,
+       "firmware that boots the disks where there is no kernel (SeaBIOS, Debian's package seabios)",
+       {},
+       [](Options o, Text v) -> Result<> { return o.machine.bios = v, Result<>(); }},
       {"--protocol", "NAME", kGuest, "how to enter it: auto looks at the file (auto)", protocol_names(),
        [](Options o, Text v) -> Result<> { return o.machine.protocol = v, Result<>(); }},
 
@@ -214,7 +220,7 @@ std::vector<OptionRow> make_table() {
       {"--debugcon",
        "FILE",
        kDebugging,
-       "what the guest writes to port 0xe9 goes to this file",
+       "what the guest writes to port 0xe9, and firmware to 0x402, goes to this file",
        {},
        [](Options o, Text v) -> Result<> { return o.machine.debugcon = v, Result<>(); }},
       {"--log-level",
@@ -235,8 +241,8 @@ std::vector<OptionRow> make_doctor_table() {
 }
 
 std::vector<OptionRow> make_diff_table() {
-  constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--protocol", "--memory",
-                                          "--cpus",   "--board",  "--cpu",    "--log-level"};
+  constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--bios", "--protocol",
+                                          "--memory", "--cpus",   "--board",  "--cpu",  "--log-level"};
   std::vector<OptionRow> table;
   for (const OptionRow& row : run_option_table())
     if (std::ranges::find(kShared, row.name) != std::end(kShared)) table.push_back(row);

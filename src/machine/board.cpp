@@ -21,7 +21,9 @@
 #include "irq/local_apic.hpp"
 #include "irq/pic.hpp"
 #include "irq/router.hpp"
+#include "machine/bios_rom.hpp"
 #include "machine/clock_state.hpp"
+#include "machine/firmware_items.hpp"
 #include "machine/kernel_apic.hpp"
 #include "machine/vcpu_port.hpp"
 
@@ -84,7 +86,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
     clock_ = std::make_unique<RealClock>(time.now_ns, time.tsc);
   }
 
-  VELLUM_TRY_ASSIGN(ram, GuestRam::create(config.memory));
+  VELLUM_TRY_ASSIGN(ram, GuestRam::create(config.memory, resources.bios.size()));
   ram_ = std::move(ram);
   space_ = std::make_unique<AddressSpace>(AddressSpace{*ram_, mmio_, ports_});
   if (on_kvm) VELLUM_TRY_ASSIGN_TO(kvm_, kvm::Vm::create(kvm::host_api(), *ram_, config.kvm_irqchip));
@@ -116,6 +118,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   }
   VELLUM_TRY(add_devices(wiring, config, resources, states));
   VELLUM_TRY(add_virtio(config, resources, states));
+  if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources.bios, states));
   VELLUM_TRY(add_vcpus(config, resources, states));
   return states.finish();
 }
@@ -135,8 +138,9 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   VELLUM_TRY(ports_.add(Pit::kPort, Pit::kPortCount, pit, "pit"));
   VELLUM_TRY(ports_.add(Pit::kControlBPort, 1, view(pit, Pit::kControlBOffset), "pit"));
 
-  auto& rtc = devices_.make<Rtc>(*clock_, router.isa_line(Rtc::kIrq),
-                                 states.next(Rtc::State::power_up(ram_->low_size(), ram_->high_size())));
+  auto& rtc =
+      devices_.make<Rtc>(*clock_, router.isa_line(Rtc::kIrq),
+                         states.next(Rtc::State::power_up(ram_->low_size(), ram_->high_size(), config.cpus)));
   VELLUM_TRY(ports_.add(Rtc::kPort, Rtc::kPortCount, rtc, "rtc"));
 
   serial_ = &devices_.make<Uart16550>("uart0", resources.serial, router.isa_line(layout::kCom1Irq),
@@ -177,32 +181,47 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   }
   if (resources.debug_console != nullptr) {
     auto& console = devices_.make<DebugConsole>(*resources.debug_console);
-    VELLUM_TRY(ports_.add(DebugConsole::kPort, DebugConsole::kPortCount, console, "debug-console"));
+    for (const u64 port : {DebugConsole::kPort, DebugConsole::kFirmwarePort})
+      VELLUM_TRY(ports_.add(port, DebugConsole::kPortCount, console, "debug-console"));
   }
   return {};
 }
 
 template <class Device, class... Arguments>
-Result<> Board::add_virtio_device(StateQueue& states, Arguments&&... arguments) {
+Result<u8> Board::add_virtio_device(StateQueue& states, Arguments&&... arguments) {
   VELLUM_TRY_ASSIGN(slot, pci_->free_slot());
   auto& device =
       devices_.make<Device>(std::forward<Arguments>(arguments)..., states.next<typename Device::State>());
   auto& function =
       devices_.make<virtio::PciTransport>(*pci_->bus, device, states.next<virtio::PciTransport::State>());
   pci_->bus->add(slot, function);
-  return {};
+  return slot;
 }
 
 Result<> Board::add_virtio(const MachineConfig& config, const BoardResources& resources, StateQueue& states) {
   if (!config.rng && resources.disks.empty() && resources.nets.empty()) return {};
   VELLUM_ASSERT(pci_ && loop_ != nullptr, "virtio devices need PCI and an event loop");
   const IoContext context{loop_, virtual_clock_ != nullptr};
-  for (const BoardDisk& disk : resources.disks)
-    VELLUM_TRY(add_virtio_device<virtio::Blk>(states, context, disk.disk, config.cpus, disk.serial));
+  for (const BoardDisk& disk : resources.disks) {
+    VELLUM_TRY_ASSIGN(slot,
+                      add_virtio_device<virtio::Blk>(states, context, disk.disk, config.cpus, disk.serial));
+    boot_order_.push_back(virtio_disk_path(slot));
+  }
   for (const BoardNet& net : resources.nets)
     VELLUM_TRY(add_virtio_device<virtio::Net>(states, context, net.network, net.mac, net.pairs));
   if (config.rng) VELLUM_TRY(add_virtio_device<virtio::Rng>(states, context));
   return {};
+}
+
+Result<> Board::add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states) {
+  VELLUM_ASSERT(pci_, "firmware in ROM needs the host bridge");
+  devices_.make<BiosRom>(*ram_, *pci_->host, bios);
+  ram_->on_remap([this] {
+    for (Hazards* hazards : this->hazards()) hazards->set(Hazards::kTlbFlush);
+  });
+  auto& fw_cfg = devices_.make<FwCfg>(*space_, firmware_items(*ram_, {config.cpus, boot_order_}),
+                                      states.next<FwCfg::State>());
+  return ports_.add(FwCfg::kPort, FwCfg::kPortCount, fw_cfg, "fw-cfg");
 }
 
 Result<std::unique_ptr<Engine>> Board::make_engine(const MachineConfig& config, unsigned index,

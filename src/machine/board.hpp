@@ -43,13 +43,14 @@ struct BoardNet {
 struct BoardResources {
   MachineControl& control;
   ByteSink& serial;            ///< the first serial port's output
-  ByteSink* debug_console;     ///< port 0xe9, or null: no such port
+  ByteSink* debug_console;     ///< ports 0xe9 and 0x402, or null: no such ports
   u64 virtual_wall_start;      ///< the wall clock at power-on under a virtual clock, seconds since the epoch
   TraceSink* trace = nullptr;  ///< where MachineConfig::trace goes
   /// Where devices with work of their own do it; null: there may be none of those.
   EventLoop* loop = nullptr;
   std::vector<BoardDisk> disks = {};  ///< a virtio-blk each
   std::vector<BoardNet> nets = {};    ///< a virtio-net each
+  std::span<const u8> bios = {};      ///< firmware for the ROM, as read_bios() checks it; empty: none
 };
 
 namespace kvm {
@@ -80,8 +81,8 @@ class Board {
   /// The PCI bus and its bridges; null on a board without.
   const PciRoot* pci() const { return pci_ ? &*pci_ : nullptr; }
 
-  /// What firmware does before a kernel runs: MTRRs everywhere, virtual wire mode on the first processor,
-  /// PCI's addresses and interrupts. Fails when PCI devices want more than there is.
+  /// What firmware does before a kernel runs, for a board without: MTRRs everywhere, virtual wire mode on the
+  /// first processor, PCI's addresses and interrupts. Fails when PCI devices want more than there is.
   Result<> start_like_firmware();
 
   /// The states of clock, devices and vCPUs. While no vCPU runs. What devices have under way is finished
@@ -102,7 +103,8 @@ class Board {
                                               Hazards& hazards, const Tracer& trace);
   Result<> add_virtio(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
   template <class Device, class... Arguments>
-  Result<> add_virtio_device(StateQueue& states, Arguments&&... arguments);
+  Result<u8> add_virtio_device(StateQueue& states, Arguments&&... arguments);
+  Result<> add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states);
   Result<> add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
 
   // In the order of building; later ones refer to earlier ones.
@@ -122,6 +124,7 @@ class Board {
   CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
   std::optional<PciRoot> pci_;
+  std::vector<std::string> boot_order_;  ///< for firmware
 };
 
 }  // namespace vellum

@@ -3,10 +3,36 @@
 #include "base/address.hpp"
 
 namespace vellum {
+namespace {
+
+// What is to run first: a kernel, or firmware.
+Result<> check_boot(const MachineConfig& config) {
+  if (!config.kernel.empty() && !config.bios.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "--kernel and --bios: a kernel is started without firmware; give one of them");
+  if (!config.kernel.empty()) return {};
+  if (config.bios.empty() && config.disks.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "nothing to boot; give a disk image, or a kernel with --kernel FILE");
+  if (!config.initrds.empty())
+    return fail(ErrorCode::kInvalidArgument, "--initrd '{}': there is no kernel; give one with --kernel FILE",
+                config.initrds.front());
+  if (!config.append.empty())
+    return fail(ErrorCode::kInvalidArgument, "--append '{}': there is no kernel; give one with --kernel FILE",
+                config.append);
+  if (config.board == BoardKind::kMicro)
+    return fail(ErrorCode::kInvalidArgument,
+                "firmware needs a PCI bus, which --board micro lacks; use --board pc, or --kernel FILE");
+  if (config.engine == "kvm")
+    return fail(ErrorCode::kInvalidArgument,
+                "--engine kvm: firmware does not run on it yet; choose --engine bt, or --kernel FILE");
+  return {};
+}
+
+}  // namespace
 
 Result<> check_config(const MachineConfig& config) {
-  if (config.kernel.empty())
-    return fail(ErrorCode::kInvalidArgument, "no kernel given; say which with --kernel FILE");
+  VELLUM_TRY(check_boot(config));
   if (config.cpus == 0) return fail(ErrorCode::kInvalidArgument, "--cpus 0: a machine needs at least 1 vCPU");
   if (config.cpus > kMaxCpus)
     return fail(ErrorCode::kInvalidArgument,

@@ -18,8 +18,12 @@ enum class ClockKind : u8 { kReal, kVirtual };
 /// With a PCI bus, or the lean one without.
 enum class BoardKind : u8 { kPc, kMicro };
 
+/// SeaBIOS, where Debian's package seabios puts it.
+inline constexpr const char* kDefaultBios = "/usr/share/seabios/bios-256k.bin";
+
 struct MachineConfig {
-  std::string kernel;                ///< path
+  std::string kernel;                ///< path; empty: firmware boots a disk
+  std::string bios;                  ///< path of the firmware; empty: kDefaultBios, if there is no kernel
   std::vector<std::string> initrds;  ///< paths: joined to one initrd, or a multiboot kernel's modules
   std::string append;                ///< the kernel's command line
   std::string protocol = "auto";
@@ -36,7 +40,7 @@ struct MachineConfig {
   std::vector<DiskConfig> disks;     ///< a virtio-blk each
   std::vector<net::NetConfig> nets;  ///< a virtio-net each
   bool debug_exit = false;           ///< isa-debug-exit at port 0xf4
-  std::string debugcon;              ///< path that port 0xe9 writes to, or empty: no such port
+  std::string debugcon;              ///< path that ports 0xe9 and 0x402 write to, or empty: no such ports
   bool no_reboot = false;            ///< a reset ends the run
   TraceKind trace = TraceKind::kNone;
   std::string trace_file;  ///< path that traces go to, or empty: standard error

@@ -74,7 +74,10 @@ void compare_ram(Twin& a, Twin& b, std::vector<std::string>& out) {
   for (const GuestPhysRange& range : a.board().ram().ranges()) {
     for (u64 offset = 0; offset < range.size; offset += kPageSize) {
       const GuestPhys page = range.start + offset;
-      if (std::memcmp(a.board().ram().host(page), b.board().ram().host(page), kPageSize) == 0) continue;
+      const u8* const in_a = a.board().ram().host(page);
+      const u8* const in_b = b.board().ram().host(page);
+      if (in_a == nullptr && in_b == nullptr) continue;  // the bus
+      if (in_a != nullptr && in_b != nullptr && std::memcmp(in_a, in_b, kPageSize) == 0) continue;
       out.push_back(fmt::format("RAM page at guest-physical {:#x}", page.value));
       return;
     }

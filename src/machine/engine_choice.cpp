@@ -23,7 +23,8 @@ Result<std::string> choose_engine(const MachineConfig& config, kvm::KvmApi& api)
         ErrorCode::kUnsupported,
         "--engine bt: this processor has no BMI2, which translated code uses; choose --engine interp");
   if (config.engine != "kvm" && !automatic) return config.engine;
-  if (config.clock == ClockKind::kVirtual) return without_kvm();  // check_config() refuses kvm
+  // check_config() refuses kvm for both.
+  if (config.clock == ClockKind::kVirtual || config.kernel.empty()) return without_kvm();
   const auto result = kvm::run_self_test(api, kvm::Patience::times(config.kvm_patience));
   if (result && result->passed) return std::string("kvm");
   if (!automatic) {

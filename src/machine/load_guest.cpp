@@ -5,6 +5,7 @@
 namespace vellum {
 
 Result<> load_guest(Board& board, const MachineConfig& config, const LoadProgress& progress) {
+  if (config.kernel.empty()) return {};  // the processor's first instruction is in ROM
   VELLUM_TRY(board.start_like_firmware());
   VELLUM_TRY_ASSIGN(protocol, parse_protocol(config.protocol));
   BootRequest request;

@@ -1,4 +1,5 @@
-// From a board just built to one about to run its kernel: what firmware and boot loader leave behind.
+// From a board just built to one about to run its kernel: what firmware and boot loader leave behind. Where
+// firmware is to do that, nothing.
 #pragma once
 
 #include "boot/loader.hpp"

@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "io/disk/open_disk.hpp"
 #include "io/net/create_network.hpp"
+#include "machine/bios_rom.hpp"
 #include "machine/engine_choice.hpp"
 #include "machine/host_time.hpp"
 #include "machine/load_guest.hpp"
@@ -81,6 +82,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   std::unique_ptr<Machine> machine(new Machine(chosen, loop, std::move(progress), std::move(ended)));
   if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
   if (config.trace != TraceKind::kNone) VELLUM_TRY_ASSIGN_TO(machine->trace_, open_trace(config.trace_file));
+  VELLUM_TRY(machine->open_bios());
   VELLUM_TRY(machine->open_disks());
   VELLUM_TRY(machine->open_networks());
   VELLUM_TRY(machine->power_on());
@@ -137,6 +139,12 @@ Result<> Machine::open_disks() {
   return {};
 }
 
+Result<> Machine::open_bios() {
+  if (!config_.kernel.empty()) return {};
+  VELLUM_TRY_ASSIGN_TO(bios_, read_bios(config_.bios));
+  return {};
+}
+
 Result<> Machine::open_networks() {
   const auto addresses = net::card_addresses(config_.nets, net_places_);
   for (std::size_t n = 0; n < config_.nets.size(); ++n) {
@@ -155,7 +163,8 @@ Result<> Machine::power_on() {
                                  trace_.get(),
                                  &loop_,
                                  disks_,
-                                 nets_};
+                                 nets_,
+                                 bios_};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
   VELLUM_TRY(load_guest(*board_, config_, progress_));

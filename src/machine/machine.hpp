@@ -70,6 +70,7 @@ class Machine {
   Result<> open_debug_console();
   Result<> open_disks();
   Result<> open_networks();
+  Result<> open_bios();
   Result<> power_on();
   void launch();
   /// Joins the vCPUs (an outcome was requested) and takes away what feeds them.
@@ -84,6 +85,7 @@ class Machine {
   FileDescriptor debug_console_file_;
   std::unique_ptr<Output> debug_console_;
   std::unique_ptr<TraceSink> trace_;
+  std::vector<u8> bios_;  ///< empty: none
   std::vector<BoardDisk> disks_;
   std::vector<BoardNet> nets_;
   std::vector<FileDescriptor> net_places_;  ///< what reserves the cards' addresses

@@ -1,5 +1,6 @@
 #include "machine/twin.hpp"
 
+#include "machine/bios_rom.hpp"
 #include "machine/load_guest.hpp"
 
 namespace vellum {
@@ -39,8 +40,12 @@ Result<std::unique_ptr<Twin>> Twin::create(const MachineConfig& config) {
   own.debugcon.clear();
   std::unique_ptr<Twin> twin(new Twin);
   VELLUM_TRY_ASSIGN_TO(twin->loop_, EventLoop::create());
-  VELLUM_TRY_ASSIGN(board, Board::create(own, {*twin->control_, *twin->sink_, nullptr,
-                                               VirtualClock::kEpochSeconds, nullptr, twin->loop_.get()}));
+  std::vector<u8> bios;  // the board's ROM is a copy
+  if (own.kernel.empty()) VELLUM_TRY_ASSIGN_TO(bios, read_bios(own.bios));
+  BoardResources resources{*twin->control_, *twin->sink_, nullptr, VirtualClock::kEpochSeconds};
+  resources.loop = twin->loop_.get();
+  resources.bios = bios;
+  VELLUM_TRY_ASSIGN(board, Board::create(own, resources));
   twin->board_ = std::move(board);
   twin->rounds_.emplace(twin->board_->vcpus(), *twin->board_->virtual_clock());
   VELLUM_TRY(load_guest(*twin->board_, own, {}));

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "devices/legacy/acpi_pm.hpp"
+#include "devices/legacy/fw_cfg.hpp"
 #include "devices/legacy/i8042.hpp"
 #include "devices/legacy/misc_ports.hpp"
 #include "devices/legacy/pit.hpp"
@@ -41,6 +42,8 @@ constexpr PortRange kPorts[] = {
     {SystemControlA::kPort, SystemControlA::kPortCount},
     {DebugExit::kPort, DebugExit::kPortCount},
     {DebugConsole::kPort, DebugConsole::kPortCount},
+    {DebugConsole::kFirmwarePort, DebugConsole::kPortCount},
+    {FwCfg::kPort, FwCfg::kPortCount},
 };
 constexpr std::array<u8, 4> kSizes{1, 2, 4, 8};
 

@@ -2,6 +2,7 @@
 // a virtual clock, so that one input always does the same.
 #pragma once
 
+#include <array>
 #include <memory>
 
 #include "base/assert.hpp"
@@ -28,7 +29,9 @@ class NullSink final : public ByteSink {
 struct Surroundings {
   NullControl control;
   NullSink serial, console;
+  std::array<u8, 64 << 10> bios{};
   BoardResources resources{control, serial, &console, 1'767'225'600};
+  Surroundings() { resources.bios = bios; }
 };
 
 inline MachineConfig board_config() {

@@ -25,10 +25,10 @@ class DebugExit final : public BusDevice {
 };
 
 /// The Bochs debug console: what is written appears in the sink; reads 0xe9, by which guests detect it. Port
-/// 0xe9.
+/// 0xe9, and where firmware writes (QEMU's debug console), 0x402.
 class DebugConsole final : public ByteDevice {
  public:
-  static constexpr u64 kPort = 0xe9, kPortCount = 1;
+  static constexpr u64 kPort = 0xe9, kFirmwarePort = 0x402, kPortCount = 1;
   explicit DebugConsole(ByteSink& sink) : sink_(sink) {}
 
  private:

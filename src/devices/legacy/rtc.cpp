@@ -58,7 +58,7 @@ constexpr bool is_time_register(u8 i) {
 
 }  // namespace
 
-Rtc::State Rtc::State::power_up(u64 low_memory, u64 high_memory) {
+Rtc::State Rtc::State::power_up(u64 low_memory, u64 high_memory, unsigned cpus) {
   State s;
   s.ram[kA] = a::kDividerRun | 6;  // 1024 Hz, as firmware programs it
   s.ram[kB] = b::k24Hour;
@@ -78,7 +78,12 @@ Rtc::State Rtc::State::power_up(u64 low_memory, u64 high_memory) {
   put16(0x5b, above_4g);
   s.ram[0x5d] = static_cast<u8>(above_4g >> 16);
   s.ram[0x14] = 0x02;  // equipment: a coprocessor, no floppy drives
-  unsigned sum = 0;    // of 0x10 to 0x2d, high byte first
+  // What Bochs' and QEMU's firmware looks for: further processors; boot from disk (2), CD-ROM (3), floppy
+  // (1).
+  s.ram[0x5f] = static_cast<u8>(cpus - 1);
+  s.ram[0x3d] = 0x32;
+  s.ram[0x38] = 0x10;
+  unsigned sum = 0;  // of 0x10 to 0x2d, high byte first
   for (unsigned i = 0x10; i <= 0x2d; ++i) sum += s.ram[i];
   s.ram[0x2e] = static_cast<u8>(sum >> 8);
   s.ram[0x2f] = static_cast<u8>(sum);

@@ -46,7 +46,7 @@ class Rtc final : public ByteDevice, public Snapshottable, public StatSource {
     State() {}
     /// Power-on with a good battery: 24 h, BCD, and the RAM as firmware leaves it for a machine with this
     /// much memory below and above 4 GiB, in bytes.
-    static State power_up(u64 low_memory, u64 high_memory);
+    static State power_up(u64 low_memory, u64 high_memory, unsigned cpus = 1);
     bool operator==(const State&) const = default;
     template <class V>
     void visit(V& v) {

@@ -11,6 +11,10 @@ constexpr u16 kRoutable = 0b1101'1110'1111'1000;
 
 constexpr unsigned kPmBase = 0x40, kPmRegMisc = 0x80;
 constexpr u32 kPmIoSpaceEnable = 1;
+// DEVACTB (82371AB §7.2.11): a write to port 0xb2 makes an SMI. Set at power-on: firmware that finds it so
+// has set up system-management mode already, and does not wait for an SMI that never comes.
+constexpr unsigned kDeviceActivityB = 0x58;
+constexpr u32 kApmcEnable = u32{1} << 25;
 
 }  // namespace
 
@@ -70,6 +74,7 @@ Piix4Pm::Piix4Pm(Bus& bus, BusDevice& registers, u64 register_count, const State
   config().define(kPmBase, 4, 1, 0xffc0);
   // Counters, general-purpose enables, device activity: stored.
   for (unsigned at = 0x44; at < 0x7c; at += 4) config().define(at, 4, 0, 0xffffffff);
+  config().define(kDeviceActivityB, 4, kApmcEnable, 0xffffffff);
   config().define(kPmRegMisc, 1, 0, 0x01);
   config().define(0x90, 4, 1);  // no SMBus controller behind it
   restore(state.pci);

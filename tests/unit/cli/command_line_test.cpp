@@ -126,6 +126,26 @@ TEST(CommandLine, InitrdsAddUp) {
   EXPECT_EQ(options.machine.initrds, (std::vector<std::string>{"a", "b"}));
 }
 
+TEST(CommandLine, WhatIsNoOptionIsADisk) {
+  const auto options = run_options({"run", "--disk", "b", "a,readonly", "--memory", "64M"});
+  ASSERT_EQ(options.machine.disks.size(), 2u);
+  EXPECT_EQ(options.machine.disks[0].file, "a");
+  EXPECT_TRUE(options.machine.disks[0].read_only);
+  EXPECT_EQ(options.machine.disks[1].file, "b");
+  EXPECT_TRUE(options.machine.kernel.empty());
+}
+
+TEST(CommandLine, FirmwareAndAKernelExcludeEachOther) {
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--bios", "b"}),
+            "--kernel and --bios: a kernel is started without firmware; give one of them");
+  EXPECT_EQ(error_of({"run", "disk", "--append", "quiet"}),
+            "--append 'quiet': there is no kernel; give one with --kernel FILE");
+  EXPECT_EQ(error_of({"run", "disk", "--initrd", "i"}),
+            "--initrd 'i': there is no kernel; give one with --kernel FILE");
+  EXPECT_NE(error_of({"run", "--bios", "b", "--board", "micro"}).find("--board pc"), std::string::npos);
+  EXPECT_NE(error_of({"run", "disk", "--engine", "kvm"}).find("--engine bt"), std::string::npos);
+}
+
 TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--memory", "512Q"}),
             "--memory '512Q': unknown unit 'Q'; use K, M, G or T, as in 512M");
@@ -135,8 +155,6 @@ TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
             "unknown option '--memroy'; did you mean '--memory'?");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--frobnicate"}),
             "unknown option '--frobnicate'; 'vellum run --help' lists what there is");
-  EXPECT_EQ(error_of({"run", "--kernel", "k", "disk.img"}),
-            "unknown argument 'disk.img'; 'vellum run --help' lists what there is");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "64"}), "--cpus '64': must be from 1 to 32");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "0"}), "--cpus '0': must be from 1 to 32");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--cpus", "many"}), "--cpus 'many': not a whole number");
@@ -147,7 +165,7 @@ TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
   for (const std::string engine : {"interp", "auto", "kvm"})
     EXPECT_EQ(error_of({"run", "--kernel", "k", "--bt", "unit=1", "--engine", engine}),
               "--bt 'unit=1': the translator is not chosen; add --engine bt");
-  EXPECT_EQ(error_of({"run"}), "no kernel given; say which with --kernel FILE");
+  EXPECT_EQ(error_of({"run"}), "nothing to boot; give a disk image, or a kernel with --kernel FILE");
   EXPECT_EQ(error_of({"run", "--kernel"}), "--kernel needs a value: --kernel FILE");
   EXPECT_EQ(error_of({"rnu"}), "unknown argument 'rnu'; did you mean 'run'?");
   EXPECT_EQ(error_of({"completion", "tcsh"}),

@@ -8,6 +8,7 @@
 
 #include "boot/memory_map.hpp"
 #include "cpu/interp/interpreter.hpp"
+#include "devices/legacy/misc_ports.hpp"
 #include "machine/clock_state.hpp"
 
 namespace vellum {
@@ -218,7 +219,8 @@ TEST_F(BoardTest, DevicesAnswerWhereTheTablesSay) {
   for (const char c : std::string("hi")) ports.write(layout::kCom1, 1, static_cast<u8>(c));
   EXPECT_EQ(serial.text, "hi");
   ports.write(layout::kDebugcon, 1, '!');
-  EXPECT_EQ(debug.text, "!");
+  ports.write(DebugConsole::kFirmwarePort, 1, '?');
+  EXPECT_EQ(debug.text, "!?");
   ports.write(layout::kDebugExit, 4, 0x10);
   EXPECT_EQ(control.exit_values, std::vector<u32>{0x10});
   ports.write(layout::kResetControl, 1, layout::kResetValue);
@@ -247,6 +249,38 @@ TEST_F(BoardTest, VirtioDevicesAreThereWhenAskedFor) {
   ASSERT_TRUE(restored) << restored.error().message;
   (*restored)->resume_devices();
   expect_equal(comparable((*restored)->save()), comparable(saved));
+}
+
+TEST_F(BoardTest, FirmwareIsInRomAndFindsItsConfiguration) {
+  const std::vector<u8> bios(64 << 10, 0xf4);
+  BoardResources resources{control, serial, nullptr, 0};
+  resources.bios = bios;
+  const auto board = std::move(*Board::create(config, resources));
+  auto& ports = space(*board).ports;
+
+  EXPECT_EQ(*board->ram().host(GuestPhys(0xffff'fff0)), 0xf4);
+  ports.write(0x510, 2, 0);
+  EXPECT_EQ(ports.read(0x511, 1), static_cast<u64>('Q'));
+  const auto saved = board->save();
+  const auto restored = Board::create(config, resources, saved);
+  ASSERT_TRUE(restored) << restored.error().message;
+  expect_equal(comparable((*restored)->save()), comparable(saved));
+  EXPECT_EQ(space(**restored).ports.read(0x511, 1), static_cast<u64>('E'));
+}
+
+TEST_F(BoardTest, AChangeOfTheAttributeMapDropsEveryVcpusTranslations) {
+  const std::vector<u8> bios(64 << 10, 0xf4);
+  BoardResources resources{control, serial, nullptr, 0};
+  resources.bios = bios;
+  config.cpus = 2;
+  const auto board = std::move(*Board::create(config, resources));
+  auto& ports = space(*board).ports;
+
+  EXPECT_FALSE(board->vcpus()[0]->hazards.test(Hazards::kTlbFlush));
+  ports.write(0xcf8, 4, 0x8000'0058);
+  ports.write(0xcfd, 1, 0x30);  // PAM0
+  EXPECT_TRUE(board->vcpus()[0]->hazards.test(Hazards::kTlbFlush));
+  EXPECT_TRUE(board->vcpus()[1]->hazards.test(Hazards::kTlbFlush));
 }
 
 TEST_F(BoardTest, TheMicroBoardHasNoPci) {

@@ -1,0 +1,65 @@
+#include "machine/firmware_items.hpp"
+
+#include <fmt/format.h>
+
+#include "boot/acpi_loader.hpp"
+#include "boot/memory_map.hpp"
+
+namespace vellum {
+namespace {
+
+// etc/e820: only what is RAM; firmware adds what it takes of it. 20 bytes each: start, size, type.
+std::vector<u8> memory_map(const GuestRam& ram) {
+  std::vector<u8> bytes;
+  const auto put = [&bytes](u64 value, unsigned size) {
+    for (unsigned i = 0; i < size; ++i) bytes.push_back(static_cast<u8>(value >> (8 * i)));
+  };
+  for (const GuestPhysRange& range : ram.ranges()) {
+    put(range.start.value, 8);
+    put(range.size, 8);
+    put(static_cast<u32>(MemoryType::kUsable), 4);
+  }
+  return bytes;
+}
+
+// Lines, then a zero.
+std::vector<u8> boot_order(const std::vector<std::string>& paths) {
+  std::string text;
+  for (const std::string& path : paths) text += (text.empty() ? "" : "\n") + path;
+  text += '\0';
+  return {text.begin(), text.end()};
+}
+
+}  // namespace
+
+FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request) {
+  FwCfgItems items;
+  items.add_number<u64>(FwCfgItems::kRamSize, ram.low_size());
+  items.add_number<u16>(FwCfgItems::kNoGraphic, 1);
+  items.add_number<u16>(FwCfgItems::kCpuCount, static_cast<u16>(request.cpus));
+  items.add_number<u16>(FwCfgItems::kMaxCpus, static_cast<u16>(request.cpus));
+  items.add_number<u32>(FwCfgItems::kIrq0Override, 1);  // IRQ 0 is I/O APIC input 2
+  items.add_file("etc/e820", memory_map(ram));
+
+  FirmwareConfig tables;
+  tables.cpu_count = request.cpus;
+  tables.pci = true;
+  tables.ram_size = ram.size();
+  AcpiFiles acpi = build_acpi_files(tables);
+  items.add_file("etc/acpi/tables", std::move(acpi.tables));
+  items.add_file("etc/acpi/rsdp", std::move(acpi.rsdp));
+  items.add_file("etc/table-loader", std::move(acpi.script));
+
+  items.add_file_number<u16>("etc/sercon-port", layout::kCom1);
+  items.add_file_number<u32>("etc/boot-fail-wait", ~u32{0});  // stay there, rather than reset again and again
+  if (!request.boot_order.empty()) items.add_file("bootorder", boot_order(request.boot_order));
+  return items;
+}
+
+std::string virtio_disk_path(u8 devfn) {
+  const unsigned device = devfn >> 3, function = devfn & 7;
+  return function == 0 ? fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", device)
+                       : fmt::format("/pci@i0cf8/scsi@{:x},{:x}/disk@0,0", device, function);
+}
+
+}  // namespace vellum

@@ -1,0 +1,24 @@
+// What the board tells its firmware through fw_cfg: processors, memory, ACPI tables, the serial console, what
+// to boot from. The names and formats are QEMU's, which SeaBIOS and OVMF know (QEMU docs/specs/fw_cfg).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "devices/legacy/fw_cfg.hpp"
+#include "memory/guest_ram.hpp"
+
+namespace vellum {
+
+struct FirmwareRequest {
+  unsigned cpus = 1;
+  /// Open Firmware paths of what can be booted, as boot_path() makes them; the first is tried first.
+  std::vector<std::string> boot_order;
+};
+
+FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request);
+
+/// The path of a virtio-blk disk in that slot of the PCI bus.
+std::string virtio_disk_path(u8 devfn);
+
+}  // namespace vellum
