@@ -34,6 +34,11 @@ void Device::connect(Transport& transport) {
   if ((status_ & kDriverOk) != 0) activate();
 }
 
+void Device::disconnect() {
+  deactivate();
+  transport_ = nullptr;
+}
+
 u64 Device::driver_features() const {
   std::scoped_lock lock(mutex_);
   return driver_features_;

@@ -68,6 +68,9 @@ class Device : public Quiescable, public StatSource {
   const DeviceKind& kind() const { return kind_; }
   /// Once, before anything else. A restored device's queues are made here.
   void connect(Transport& transport);
+  /// Before the transport goes: finishes what is under way; nothing runs any more. On the loop's thread, or
+  /// while no thread runs.
+  void disconnect();
 
   // What transports show as registers. Any vCPU's thread; no lock of a transport's may be held by a caller of
   // set_status(). GUEST-CONTROLLED: every argument.

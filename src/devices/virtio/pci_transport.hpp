@@ -34,6 +34,7 @@ class PciTransport final : public pci::Function, public Transport, public Snapsh
 
   /// Connects the device, which outlives this.
   PciTransport(pci::Bus& bus, Device& device, const State& state = State());
+  ~PciTransport() override { device_.disconnect(); }
 
   // BAR 4.
   u64 read(u64 offset, unsigned size) override;
