@@ -6,6 +6,13 @@
 #include "base/log.hpp"
 
 namespace vellum::virtio {
+namespace {
+
+void set_half(u64& whole, bool upper, u32 half) {
+  whole = upper ? (whole & 0xffff'ffff) | u64{half} << 32 : (whole & ~u64{0xffff'ffff}) | half;
+}
+
+}  // namespace
 
 Device::Device(const IoContext& context, DeviceKind kind, const DeviceState& state)
     : context_(context),
@@ -48,6 +55,11 @@ void Device::set_driver_features(u64 features) {
   std::scoped_lock lock(mutex_);
   // §2.2: what was agreed on stays.
   if ((status_ & kFeaturesOk) == 0) driver_features_ = features;
+}
+
+void Device::set_driver_feature_word(u32 word, u32 value) {
+  std::scoped_lock lock(mutex_);
+  if (word < 2 && (status_ & kFeaturesOk) == 0) set_half(driver_features_, word == 1, value);
 }
 
 u8 Device::status() const {
@@ -125,6 +137,36 @@ void Device::resume() {
 QueueState Device::queue_registers(unsigned queue) const {
   std::scoped_lock lock(mutex_);
   return queue < registers_.size() ? registers_[queue] : QueueState();
+}
+
+void Device::set_queue_size(unsigned queue, u32 size) {
+  if (size != 0 && size <= max_queue_size(queue))
+    change_queue(queue, [size](QueueState& q) { q.size = static_cast<u16>(size); });
+}
+
+void Device::set_queue_area(unsigned queue, u64 QueueState::*area, bool upper, u32 half) {
+  change_queue(queue, [&](QueueState& q) { set_half(q.*area, upper, half); });
+}
+
+void Device::enable_queue(unsigned queue) {
+  change_queue(queue, [](QueueState& q) { q.ready = true; });
+}
+
+void Device::disable_queue(unsigned index) {
+  if (index >= queue_count()) return;
+  std::scoped_lock order(status_mutex_);
+  context_.loop->run_on_loop([this, index] {
+    if (queue(index) == nullptr) return;
+    quiesce();
+    queues_[index].reset();
+    resume();
+  });
+  std::scoped_lock lock(mutex_);
+  QueueState& registers = registers_[index];
+  QueueState fresh;
+  fresh.size = registers.size;
+  fresh.descriptors = registers.descriptors, fresh.driver = registers.driver, fresh.device = registers.device;
+  registers = fresh;
 }
 
 void Device::notify(unsigned queue) {

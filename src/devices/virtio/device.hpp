@@ -28,6 +28,11 @@ inline constexpr u8 kAcknowledge = 1, kDriver = 2, kDriverOk = 4, kFeaturesOk = 
 
 inline constexpr u16 kNoVector = 0xffff;
 
+/// 32 bits of a set of features, as transports show it; 0 beyond them.
+constexpr u32 word_of(u64 features, u32 word) {
+  return word < 2 ? static_cast<u32>(features >> (32 * word)) : 0;
+}
+
 /// Part of each device's State.
 struct DeviceState {
   u8 status = 0;
@@ -77,6 +82,7 @@ class Device : public Quiescable, public StatSource {
   u64 features() const { return features_; }
   u64 driver_features() const;
   void set_driver_features(u64 features);
+  void set_driver_feature_word(u32 word, u32 value);
   u8 status() const;
   void set_status(u8 value);
   unsigned queue_count() const { return static_cast<unsigned>(kind_.queue_sizes.size()); }
@@ -88,6 +94,14 @@ class Device : public Quiescable, public StatSource {
     std::scoped_lock lock(mutex_);
     if (queue < registers_.size() && !registers_[queue].ready) change(registers_[queue]);
   }
+  u16 max_queue_size(unsigned queue) const {
+    return queue < queue_count() ? kind_.queue_sizes[queue] : u16{0};
+  }
+  void set_queue_size(unsigned queue, u32 size);
+  void set_queue_area(unsigned queue, u64 QueueState::*area, bool upper, u32 half);
+  void enable_queue(unsigned queue);
+  /// When it returns nothing of the device touches the queue any more. As set_status().
+  void disable_queue(unsigned queue);
   void notify(unsigned queue);
   u8 generation() const;
   /// Bytes of the configuration space; what lies beyond reads 0.

@@ -42,10 +42,6 @@ std::vector<u8> capability(u8 type, u32 offset, u32 length, bool has_extra = fal
   return body;
 }
 
-void set_half(u64& whole, bool upper, u32 half) {
-  whole = upper ? (whole & 0xffff'ffff) | u64{half} << 32 : (whole & ~u64{0xffff'ffff}) | half;
-}
-
 }  // namespace
 
 PciTransport::PciTransport(pci::Bus& bus, Device& device, const State& state)
@@ -97,19 +93,16 @@ u32 PciTransport::read_common(u64 offset) {
     if (r.queue_select < registers_.queue_vectors.size())
       r.queue_vectors = {registers_.queue_vectors[r.queue_select]};
   }
-  const auto part = [](u64 features, u32 select) {
-    return select < 2 ? static_cast<u32>(features >> (32 * select)) : 0;
-  };
   const QueueState queue = device_.queue_registers(r.queue_select);
   switch (offset) {
     case kDeviceFeatureSelect:
       return r.device_select;
     case kDeviceFeature:
-      return part(device_.features(), r.device_select);
+      return word_of(device_.features(), r.device_select);
     case kDriverFeatureSelect:
       return r.driver_select;
     case kDriverFeature:
-      return part(device_.driver_features(), r.driver_select);
+      return word_of(device_.driver_features(), r.driver_select);
     case kConfigVector:
       return r.config_vector;
     case kNumQueues:
@@ -147,9 +140,11 @@ u32 PciTransport::read_common(u64 offset) {
 
 void PciTransport::write_common(u64 offset, unsigned size, u32 value) {
   u16 selected;
+  u32 driver_select;
   {
     std::scoped_lock lock(registers_mutex_);
     selected = registers_.queue_select;
+    driver_select = registers_.driver_select;
     switch (offset) {
       case kDeviceFeatureSelect:
         registers_.device_select = value;
@@ -172,40 +167,26 @@ void PciTransport::write_common(u64 offset, unsigned size, u32 value) {
     }
   }
   switch (offset) {
-    case kDriverFeature: {
-      u32 select;
-      {
-        std::scoped_lock lock(registers_mutex_);
-        select = registers_.driver_select;
-      }
-      if (select > 1) return;
-      u64 features = device_.driver_features();
-      set_half(features, select == 1, value);
-      device_.set_driver_features(features);
-      return;
-    }
+    case kDriverFeature:
+      return device_.set_driver_feature_word(driver_select, value);
     case kStatus:
       device_.set_status(static_cast<u8>(value));
       if (static_cast<u8>(value) == 0) reset_registers();
       return;
     case kQueueSize:
-      device_.change_queue(selected, [&](QueueState& q) {
-        if (value != 0 && value <= device_.kind().queue_sizes[selected]) q.size = static_cast<u16>(value);
-      });
-      return;
+      return device_.set_queue_size(selected, value);
     case kQueueEnable:
       // §4.1.4.3.2: the driver never writes 0.
-      if (value == 1) device_.change_queue(selected, [](QueueState& q) { q.ready = true; });
+      if (value == 1) device_.enable_queue(selected);
       return;
     default:
       break;
   }
   if (size != 4 || offset < kQueueDescriptors || offset >= kQueueDevice + 8) return;
-  device_.change_queue(selected, [&](QueueState& q) {
-    const bool upper = (offset & 4) != 0;
-    if (offset < kQueueDriver) return set_half(q.descriptors, upper, value);
-    set_half(offset < kQueueDevice ? q.driver : q.device, upper, value);
-  });
+  const auto area = offset < kQueueDriver   ? &QueueState::descriptors
+                    : offset < kQueueDevice ? &QueueState::driver
+                                            : &QueueState::device;
+  device_.set_queue_area(selected, area, (offset & 4) != 0, value);
 }
 
 u64 PciTransport::read_isr() {
