@@ -1,6 +1,7 @@
 #include "boot/acpi_tables.hpp"
 
 #include "boot/table_builder.hpp"
+#include "boot/virtio_mmio_aml.hpp"
 
 namespace vellum {
 namespace {
@@ -155,8 +156,15 @@ std::vector<u8> build_madt(u32 cpu_count) {
   return finish(std::move(t));
 }
 
-// What the DSDT cannot know: names that it refers to (ACPI 6.4 §20.2.5.1, NameOp; §20.2.3, QWordPrefix).
-std::vector<u8> build_ssdt(const FirmwareConfig& config) {
+// What the DSDT of the board without PCI cannot know: how many virtio devices there are.
+std::vector<u8> build_micro_ssdt(unsigned devices) {
+  TableBuilder t = begin("SSDT", 2);
+  t.append(build_virtio_mmio_aml(devices));
+  return finish(std::move(t));
+}
+
+// What that of the board with PCI refers to: names (ACPI 6.4 §20.2.5.1, NameOp; §20.2.3, QWordPrefix).
+std::vector<u8> build_pc_ssdt(const FirmwareConfig& config) {
   constexpr u8 kNameOp = 0x08, kQWordPrefix = 0x0e;
   TableBuilder t = begin("SSDT", 2);
   const auto put_name = [&t](std::string_view name, u64 value) {
@@ -207,7 +215,8 @@ std::vector<u8> build_acpi_tables(GuestPhys base, const FirmwareConfig& config) 
   const GuestPhys facs = place(build_facs());
   const GuestPhys dsdt = place(config.pci ? dsdt_pc_bytes() : dsdt_micro_bytes());
   std::vector<GuestPhys> tables{place(build_fadt(facs, dsdt)), place(build_madt(config.cpu_count))};
-  if (config.pci) tables.push_back(place(build_ssdt(config)));
+  if (config.pci) tables.push_back(place(build_pc_ssdt(config)));
+  if (config.virtio_mmio != 0) tables.push_back(place(build_micro_ssdt(config.virtio_mmio)));
   const GuestPhys rsdt = place(build_root<u32>("RSDT", tables));
   const GuestPhys xsdt = place(build_root<u64>("XSDT", tables));
   const auto rsdp = build_rsdp(rsdt, xsdt);

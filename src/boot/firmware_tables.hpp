@@ -7,10 +7,11 @@ namespace vellum {
 
 struct FirmwareConfig {
   u32 cpu_count = 1;  ///< processors' APIC ids are 0 to cpu_count - 1; the first is the bootstrap processor
-  u32 cpu_signature = 0;  ///< CPUID.1:EAX, for the MP table
-  u32 cpu_features = 0;   ///< CPUID.1:EDX, likewise
-  bool pci = false;       ///< the board has a PCI bus
-  u64 ram_size = 0;       ///< bytes; decides where PCI memory is
+  u32 cpu_signature = 0;     ///< CPUID.1:EAX, for the MP table
+  u32 cpu_features = 0;      ///< CPUID.1:EDX, likewise
+  bool pci = false;          ///< the board has a PCI bus
+  u64 ram_size = 0;          ///< bytes; decides where PCI memory is
+  unsigned virtio_mmio = 0;  ///< virtio devices of a board without PCI
 };
 
 /// Writes all of them (layout::kBiosDataArea, kEbda, kAcpiTables, kMpTable) and returns where the RSDP is.

@@ -8,7 +8,7 @@
 //   0x000e_0000  firmware: ACPI tables
 //   0x000f_0000  firmware: MP table
 //   0x0010_0000  RAM, up to 3 GiB (GuestRam::kLowRamLimit)
-//   0xc000_0000  PCI memory
+//   0xc000_0000  PCI memory; on the board without PCI, from 0xfeb0_0000 on, virtio devices
 //   0xfec0_0000  I/O APIC
 //   0xfee0_0000  local APICs
 //   1_0000_0000  the rest of RAM
@@ -38,6 +38,16 @@ inline constexpr GuestPhys kPciMemory{0xc0000000}, kPciBars{0xe0000000}, kPciMem
 inline constexpr GuestPhys kPciLowMemory{0x80000000};
 /// And it goes on from above RAM to the end of the 40-bit physical address space.
 inline constexpr u64 kPciHighAlignment = u64{1} << 30, kPciHighEnd = u64{1} << 40;
+/// The board without PCI has its virtio devices here, a page each, and their interrupts on the I/O APIC's
+/// upper inputs, level-triggered and active high. Beyond 8 devices these are shared.
+inline constexpr unsigned kVirtioMmioSlots = 32;
+inline constexpr u64 kVirtioMmioSize = 0x1000;
+constexpr GuestPhys virtio_mmio_address(unsigned slot) {
+  return GuestPhys(0xfeb00000) + slot * kVirtioMmioSize;
+}
+constexpr u8 virtio_mmio_gsi(unsigned slot) {
+  return static_cast<u8>(16 + slot % 8);
+}
 inline constexpr GuestPhys kIoApic{0xfec00000};
 inline constexpr GuestPhys kLocalApic{0xfee00000};
 

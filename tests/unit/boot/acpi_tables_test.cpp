@@ -19,8 +19,8 @@ using test::Bytes;
 constexpr u64 kBase = layout::kAcpiTables.value;
 
 struct Tables {
-  explicit Tables(u32 cpus, bool pci = false, u64 ram = u64{1} << 30)
-      : blob(build_acpi_tables(layout::kAcpiTables, {cpus, 0, 0, pci, ram})) {
+  explicit Tables(u32 cpus, bool pci = false, u64 ram = u64{1} << 30, unsigned virtio_mmio = 0)
+      : blob(build_acpi_tables(layout::kAcpiTables, {cpus, 0, 0, pci, ram, virtio_mmio})) {
     const u64 xsdt = at<u64>(24);
     const u64 entries = (at<u32>(xsdt - kBase + 4) - 36) / 8;
     add(xsdt);
@@ -150,9 +150,10 @@ class Disassembly : public testing::Test {
   void SetUp() override {
     ASSERT_EQ(std::system("iasl -v >/dev/null 2>&1"), 0) << "iasl, which the build needs too, does not run";
   }
-  std::string disassemble(const std::string& name, bool pci = false) {
+  std::string disassemble(const std::string& name, bool pci = false, unsigned virtio_mmio = 0) {
     const test::TempDir directory;
-    const std::string file = directory.write(name + ".dat", Tables(4, pci).table(name));
+    const std::string file =
+        directory.write(name + ".dat", Tables(4, pci, u64{1} << 30, virtio_mmio).table(name));
     const std::string command = fmt::format("iasl -d {} >{} 2>&1", file, directory.path("log"));
     EXPECT_EQ(std::system(command.c_str()), 0);
     return slurp(directory.path("log")) + slurp(directory.path(name + ".dsl"));
@@ -181,6 +182,24 @@ TEST_F(Disassembly, NorHasThatOfABoardWithPci) {
   }
   EXPECT_NE(disassemble("DSDT", true).find("Device (PCI0)"), std::string::npos);
   EXPECT_EQ(disassemble("DSDT", false).find("Device (PCI0)"), std::string::npos);
+}
+
+TEST_F(Disassembly, VirtioDevicesOfABoardWithoutPciAreListed) {
+  const std::string text = disassemble("SSDT", false, layout::kVirtioMmioSlots);
+  EXPECT_EQ(text.find("rror"), std::string::npos) << text;
+  const auto last = text.find("Device (VR1F)");
+  ASSERT_NE(last, std::string::npos) << text;
+  EXPECT_EQ(text.find("Device (VR20)"), std::string::npos);
+  const std::string device = text.substr(last);
+  const auto has = [&device](const std::string& part) { return device.find(part) != std::string::npos; };
+  EXPECT_TRUE(has("Name (_HID, \"LNRO0005\")")) << device;
+  EXPECT_TRUE(has("Name (_UID, 0x1F)")) << device;
+  EXPECT_TRUE(has("Memory32Fixed (ReadWrite,")) << device;
+  EXPECT_TRUE(has("0xFEB1F000,         // Address Base")) << device;
+  EXPECT_TRUE(has("0x00001000,         // Address Length")) << device;
+  EXPECT_TRUE(has("Interrupt (ResourceConsumer, Level, ActiveHigh, Shared")) << device;
+  EXPECT_TRUE(has("0x00000017,")) << device;  // input 23
+  EXPECT_NE(disassemble("SSDT", false, 1).find("Device (VR00)"), std::string::npos);
 }
 
 TEST(AcpiTables, PciMemoryBeginsAboveRam) {
