@@ -117,7 +117,7 @@ std::vector<OptionRow> make_table() {
       {"--board",
        "KIND",
        kMachine,
-       "pc has a PCI bus, micro is a lean board without one (pc)",
+       "pc has a PCI bus, micro is a lean board with virtio devices over MMIO (pc)",
        {"pc", "micro"},
        [](Options o, Text v) -> Result<> {
          o.machine.board = v == "micro" ? BoardKind::kMicro : BoardKind::kPc;

@@ -14,6 +14,7 @@
 #include "devices/legacy/port_view.hpp"
 #include "devices/legacy/rtc.hpp"
 #include "devices/virtio/blk.hpp"
+#include "devices/virtio/mmio_transport.hpp"
 #include "devices/virtio/net.hpp"
 #include "devices/virtio/pci_transport.hpp"
 #include "devices/virtio/rng.hpp"
@@ -117,7 +118,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
                                                states.next(LocalApic::State::power_up(index == 0))));
   }
   VELLUM_TRY(add_devices(wiring, config, resources, states));
-  VELLUM_TRY(add_virtio(config, resources, states));
+  VELLUM_TRY(add_virtio(wiring, config, resources, states));
   if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources.bios, states));
   VELLUM_TRY(add_vcpus(config, resources, states));
   return states.finish();
@@ -187,29 +188,45 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   return {};
 }
 
-template <class Device, class... Arguments>
-Result<u8> Board::add_virtio_device(StateQueue& states, Arguments&&... arguments) {
-  VELLUM_TRY_ASSIGN(slot, pci_->free_slot());
-  auto& device =
-      devices_.make<Device>(std::forward<Arguments>(arguments)..., states.next<typename Device::State>());
-  auto& function =
-      devices_.make<virtio::PciTransport>(*pci_->bus, device, states.next<virtio::PciTransport::State>());
-  pci_->bus->add(slot, function);
-  return slot;
+Result<u8> Board::add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states) {
+  if (pci_) {
+    VELLUM_TRY_ASSIGN(slot, pci_->free_slot());
+    auto& function =
+        devices_.make<virtio::PciTransport>(*pci_->bus, device, states.next<virtio::PciTransport::State>());
+    pci_->bus->add(slot, function);
+    return slot;
+  }
+  const unsigned slot = virtio_mmio_++;
+  if (slot >= layout::kVirtioMmioSlots)
+    return fail(ErrorCode::kInvalidArgument, "--board micro has room for {} virtio devices",
+                layout::kVirtioMmioSlots);
+  auto& line = wiring.router.gsi_line(layout::virtio_mmio_gsi(slot));
+  auto& registers =
+      devices_.make<virtio::MmioTransport>(*ram_, line, device, states.next<virtio::MmioTransport::State>());
+  VELLUM_TRY(mmio_.add(layout::virtio_mmio_address(slot).value, layout::kVirtioMmioSize, registers,
+                       device.kind().name));
+  return static_cast<u8>(slot);
 }
 
-Result<> Board::add_virtio(const MachineConfig& config, const BoardResources& resources, StateQueue& states) {
+Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
+                           StateQueue& states) {
   if (!config.rng && resources.disks.empty() && resources.nets.empty()) return {};
-  VELLUM_ASSERT(pci_ && loop_ != nullptr, "virtio devices need PCI and an event loop");
+  VELLUM_ASSERT(loop_ != nullptr, "virtio devices need an event loop");
   const IoContext context{loop_, virtual_clock_ != nullptr};
   for (const BoardDisk& disk : resources.disks) {
-    VELLUM_TRY_ASSIGN(slot,
-                      add_virtio_device<virtio::Blk>(states, context, disk.disk, config.cpus, disk.serial));
-    boot_order_.push_back(virtio_disk_path(slot));
+    auto& device = devices_.make<virtio::Blk>(context, disk.disk, config.cpus, disk.serial,
+                                              states.next<virtio::Blk::State>());
+    VELLUM_TRY_ASSIGN(slot, add_virtio_device(wiring, device, states));
+    if (pci_) boot_order_.push_back(virtio_disk_path(slot));
   }
   for (const BoardNet& net : resources.nets)
-    VELLUM_TRY(add_virtio_device<virtio::Net>(states, context, net.network, net.mac, net.pairs));
-  if (config.rng) VELLUM_TRY(add_virtio_device<virtio::Rng>(states, context));
+    VELLUM_TRY(add_virtio_device(wiring,
+                                 devices_.make<virtio::Net>(context, net.network, net.mac, net.pairs,
+                                                            states.next<virtio::Net::State>()),
+                                 states));
+  if (config.rng)
+    VELLUM_TRY(add_virtio_device(
+        wiring, devices_.make<virtio::Rng>(context, states.next<virtio::Rng::State>()), states));
   return {};
 }
 

@@ -60,6 +60,9 @@ class CoprocessorError;
 class VcpuBoard;
 class LocalApic;
 class KernelApic;
+namespace virtio {
+class Device;
+}
 
 class Board {
  public:
@@ -81,6 +84,9 @@ class Board {
   /// The PCI bus and its bridges; null on a board without.
   const PciRoot* pci() const { return pci_ ? &*pci_ : nullptr; }
 
+  /// The virtio devices of a board without PCI, for the ACPI tables.
+  unsigned virtio_mmio_devices() const { return virtio_mmio_; }
+
   /// What firmware does before a kernel runs, for a board without: MTRRs everywhere, virtual wire mode on the
   /// first processor, PCI's addresses and interrupts. Fails when PCI devices want more than there is.
   Result<> start_like_firmware();
@@ -101,9 +107,10 @@ class Board {
                        StateQueue& states);
   Result<std::unique_ptr<Engine>> make_engine(const MachineConfig& config, unsigned index, VcpuBoard& board,
                                               Hazards& hazards, const Tracer& trace);
-  Result<> add_virtio(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
-  template <class Device, class... Arguments>
-  Result<u8> add_virtio_device(StateQueue& states, Arguments&&... arguments);
+  Result<> add_virtio(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
+                      StateQueue& states);
+  /// Gives it the board's transport. Its PCI slot, or its place among those over MMIO.
+  Result<u8> add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states);
   Result<> add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states);
   Result<> add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
 
@@ -125,6 +132,7 @@ class Board {
   Uart16550* serial_ = nullptr;
   std::optional<PciRoot> pci_;
   std::vector<std::string> boot_order_;  ///< for firmware
+  unsigned virtio_mmio_ = 0;
 };
 
 }  // namespace vellum

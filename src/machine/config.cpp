@@ -51,15 +51,6 @@ Result<> check_config(const MachineConfig& config) {
     return fail(ErrorCode::kInvalidArgument,
                 "--engine kvm --clock virtual: the processor does not count the guest's instructions; choose "
                 "--engine bt, or --clock real");
-  if (config.board == BoardKind::kMicro && config.rng)
-    return fail(ErrorCode::kInvalidArgument,
-                "--rng needs a PCI bus, which --board micro lacks; use --board pc");
-  if (config.board == BoardKind::kMicro && !config.disks.empty())
-    return fail(ErrorCode::kInvalidArgument,
-                "--disk needs a PCI bus, which --board micro lacks; use --board pc");
-  if (config.board == BoardKind::kMicro && !config.nets.empty())
-    return fail(ErrorCode::kInvalidArgument,
-                "--net needs a PCI bus, which --board micro lacks; use --board pc");
   if (config.clock == ClockKind::kVirtual && !config.nets.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "--net with --clock virtual: time would fly past a guest that waits for an answer; use "

@@ -296,6 +296,41 @@ TEST_F(BoardTest, TheMicroBoardHasNoPci) {
   EXPECT_EQ(control.power_offs, 1);
 }
 
+TEST_F(BoardTest, TheMicroBoardHasVirtioOverMmio) {
+  const auto loop = std::move(*EventLoop::create());
+  config.board = BoardKind::kMicro;
+  config.rng = true;
+  BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
+  resources.nets.push_back({std::make_shared<net::NullNetwork>()});
+  const auto board = std::move(*Board::create(config, resources));
+  EXPECT_EQ(board->virtio_mmio_devices(), 2u);
+  auto& mmio = space(*board).mmio;
+  const auto at = [](unsigned slot, u64 offset) { return layout::virtio_mmio_address(slot).value + offset; };
+  EXPECT_EQ(mmio.read(at(0, 8), 4), 1u);
+  EXPECT_EQ(mmio.read(at(1, 8), 4), 4u);
+  EXPECT_EQ(mmio.read(at(2, 8), 4), 0xffff'ffffu);
+  mmio.write(at(1, 0x70), 4, 3);
+  mmio.write(at(1, 0x14), 4, 1);
+  const auto saved = board->save();
+  const auto restored = Board::create(config, resources, saved);
+  ASSERT_TRUE(restored) << restored.error().message;
+  (*restored)->resume_devices();
+  expect_equal(comparable((*restored)->save()), comparable(saved));
+  EXPECT_EQ(space(**restored).mmio.read(at(1, 0x70), 4), 3u);
+}
+
+TEST_F(BoardTest, ThereIsRoomForSoManyVirtioDevices) {
+  const auto loop = std::move(*EventLoop::create());
+  config.board = BoardKind::kMicro;
+  BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
+  resources.nets.assign(layout::kVirtioMmioSlots, {std::make_shared<net::NullNetwork>()});
+  EXPECT_TRUE(Board::create(config, resources));
+  config.rng = true;
+  const auto board = Board::create(config, resources);
+  ASSERT_FALSE(board);
+  EXPECT_NE(board.error().message.find("room for 32"), std::string::npos) << board.error().message;
+}
+
 TEST_F(BoardTest, WithoutTheOptionsThePortsAreNotThere) {
   config.debug_exit = false;
   auto board = Board::create(config, {control, serial, nullptr, 0});

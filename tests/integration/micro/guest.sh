@@ -1,0 +1,22 @@
+#!/bin/sh
+# Runs in the guest: finds its virtio devices by ACPI alone, reads /dev/vda, writes to /dev/vdb, reaches the gateway.
+set -eu
+[ ! -e /sys/bus/pci/devices ] || [ -z "$(ls /sys/bus/pci/devices)" ]
+for module in virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net virtio-rng; do
+  insmod /modules/$module.ko
+done
+ls /sys/bus/acpi/devices | grep -c '^LNRO0005:' | sed 's/^/=== devices /'
+grep virtio /proc/interrupts | sed 's/^/=== /'
+echo "=== vda $(sha256sum </dev/vda)"
+dd if=/dev/vda of=/dev/vdb bs=64k conv=fsync 2>/dev/null
+[ "$(cat /sys/devices/virtual/misc/hw_random/rng_current)" = virtio_rng.0 ]
+[ "$(dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c)" = 64 ]
+ip addr add 10.0.2.15/24 dev eth0
+ip link set eth0 up
+ping -c 2 -W 5 10.0.2.2
+# Unbound and bound again: the driver resets the device, and takes its queue back.
+device=$(basename "$(readlink -f /sys/block/vdb/device)")
+echo "$device" >/sys/bus/virtio/drivers/virtio_blk/unbind
+echo "$device" >/sys/bus/virtio/drivers/virtio_blk/bind
+cmp /dev/vda /dev/vdb
+echo "=== micro done"
