@@ -1,11 +1,13 @@
-// Drives virtio devices as a hostile driver does: through their PCI registers and through rings and buffers
-// in guest memory that are made of the input's bytes and change between steps. Nothing may be accessed
-// outside of guest RAM (it has guard pages), the device answers or wants a reset, and its state is taken by
-// another one.
+// Drives virtio devices as a hostile driver does: through their registers, over PCI or MMIO, and through
+// rings and buffers in guest memory that are made of the input's bytes and change between steps. Nothing may
+// be accessed outside of guest RAM (it has guard pages), the device answers or wants a reset, and its state
+// is taken by another one.
 //
-// The input: a byte of options (which device, ring features), then steps: a byte that chooses, then operands.
+// The input: a byte of options (device, transport, ring features), then steps: a byte that chooses, then
+// operands.
 #include "base/assert.hpp"
 #include "devices/virtio/blk.hpp"
+#include "devices/virtio/mmio_transport.hpp"
 #include "devices/virtio/net.hpp"
 #include "devices/virtio/pci_transport.hpp"
 #include "devices/virtio/rng.hpp"
@@ -85,12 +87,117 @@ struct Machine {
   NullSink msi;
 };
 
-template <class Device>
-struct Slot {
-  Slot(Machine& m, const typename Device::State& state, const virtio::PciTransport::State& registers)
-      : bus(m.space, m.msi), device(make(m, state)), transport(bus, *device, registers) {
-    bus.add(pci::devfn(3, 0), transport);
+u32 ring_features(u8 options) {
+  return (options & 2 ? 1u << 28 : 0) | (options & 4 ? 1u << 29 : 0);
+}
+u32 high_features(u8 options) {
+  return 1 | (options & 8 ? 4u : 0);
+}
+
+class OverPci {
+ public:
+  using State = virtio::PciTransport::State;
+  OverPci(Machine& m, virtio::Device& device, const State& state)
+      : bus_(m.space, m.msi), transport_(bus_, device, state) {
+    bus_.add(pci::devfn(3, 0), transport_);
   }
+  SavedState save() const { return transport_.save(); }
+  void set_up(u8 options, unsigned queues, u32 features) {
+    virtio::PciTransport& t = transport_;
+    t.write_config(pci::kCommand, 2, pci::kMasterEnable | pci::kMemoryEnable);
+    t.write(0x14, 1, 3);
+    t.write(0x08, 4, 0), t.write(0x0c, 4, ring_features(options) | features);
+    t.write(0x08, 4, 1), t.write(0x0c, 4, high_features(options));
+    t.write(0x14, 1, 11);
+    for (unsigned n = 0; n < queues; ++n) {
+      t.write(0x16, 2, n), t.write(0x18, 2, kQueueSize);
+      t.write(0x20, 4, kTables + n * kStride), t.write(0x28, 4, kDriverArea + n * kStride);
+      t.write(0x30, 4, kDeviceArea + n * kStride), t.write(0x1c, 2, 1);
+    }
+    t.write(0x14, 1, 15);
+  }
+  void notify(unsigned queue) { transport_.write(0x3000 + 4 * queue, 2, 0); }
+  void reset() { transport_.write(0x14, 1, 0); }
+  void write(fuzz::Input& in) {
+    transport_.write(in.take<u16>() & 0x3fff, 1u << in.below(4), in.take<u32>());
+  }
+  void read(fuzz::Input& in) { transport_.read(in.take<u16>() & 0x3fff, 1u << in.below(4)); }
+  void configure(fuzz::Input& in, unsigned) {
+    transport_.write_config(in.take<u8>() & 0xfc, 4, in.take<u32>());
+    transport_.read_config(in.take<u8>() & 0xfc, 4);
+  }
+
+ private:
+  pci::Bus bus_;
+  virtio::PciTransport transport_;
+};
+
+class OverMmio {
+ public:
+  using State = virtio::MmioTransport::State;
+  OverMmio(Machine& m, virtio::Device& device, const State& state)
+      : transport_(*m.ram, line_, device, state) {}
+  SavedState save() const { return transport_.save(); }
+  void set_up(u8 options, unsigned queues, u32 features) {
+    set(0x70, 3);
+    set(0x24, 0), set(0x20, ring_features(options) | features);
+    set(0x24, 1), set(0x20, high_features(options));
+    set(0x70, 11);
+    for (unsigned n = 0; n < queues; ++n) {
+      set(0x30, n), set(0x38, kQueueSize);
+      set(0x80, kTables + n * kStride), set(0x90, kDriverArea + n * kStride),
+          set(0xa0, kDeviceArea + n * kStride);
+      set(0x44, 1);
+    }
+    set(0x70, 15);
+  }
+  void notify(unsigned queue) { set(0x50, queue); }
+  void reset() { set(0x70, 0); }
+  void write(fuzz::Input& in) {
+    const Place place = take_place(in);
+    transport_.write(place.offset, place.size, in.take<u32>());
+    check();
+  }
+  void read(fuzz::Input& in) {
+    const Place place = take_place(in);
+    transport_.read(place.offset, place.size);
+  }
+  /// Takes a queue back, or gives it.
+  void configure(fuzz::Input& in, unsigned queues) {
+    set(0x30, in.below(queues + 1));
+    set(0x44, in.below(3));
+    transport_.read(0x44, 4);
+  }
+
+ private:
+  struct Place {
+    u64 offset = 0;
+    unsigned size = 4;
+  };
+  /// Mostly a register, whole.
+  static Place take_place(fuzz::Input& in) {
+    const u16 bits = in.take<u16>();
+    if ((bits & 0xc000) != 0) return {bits & u64{0xfc}, 4};
+    return {bits & u64{0x1ff}, 1u << in.below(4)};
+  }
+  void set(u64 offset, u32 value) {
+    transport_.write(offset, 4, value);
+    check();
+  }
+  void check() { VELLUM_ASSERT(line_.high == (transport_.read(0x60, 4) != 0), "the line is {}", line_.high); }
+
+  struct Line final : InterruptLine {
+    void set(bool asserted) override { high = asserted; }
+    bool high = false;
+  };
+  Line line_;
+  virtio::MmioTransport transport_;
+};
+
+template <class Device, class Wires>
+struct Slot {
+  Slot(Machine& m, const typename Device::State& state, const typename Wires::State& registers)
+      : device(make(m, state)), wires(m, *device, registers) {}
   static std::unique_ptr<Device> make(Machine& m, const typename Device::State& state) {
     // Synchronous, with nobody on the loop: work is done where it is asked for.
     const IoContext context{m.loop.get(), true};
@@ -103,25 +210,9 @@ struct Slot {
       return std::make_unique<Device>(context, state);
     }
   }
-  pci::Bus bus;
   std::unique_ptr<Device> device;
-  virtio::PciTransport transport;
+  Wires wires;
 };
-
-void set_up(virtio::PciTransport& t, u8 options, unsigned queues, u32 features) {
-  t.write_config(pci::kCommand, 2, pci::kMasterEnable | pci::kMemoryEnable);
-  t.write(0x14, 1, 3);
-  const u32 ring = (options & 2 ? 1u << 28 : 0) | (options & 4 ? 1u << 29 : 0);
-  t.write(0x08, 4, 0), t.write(0x0c, 4, ring | features);
-  t.write(0x08, 4, 1), t.write(0x0c, 4, 1 | (options & 8 ? 4u : 0));
-  t.write(0x14, 1, 11);
-  for (unsigned n = 0; n < queues; ++n) {
-    t.write(0x16, 2, n), t.write(0x18, 2, kQueueSize);
-    t.write(0x20, 4, kTables + n * kStride), t.write(0x28, 4, kDriverArea + n * kStride);
-    t.write(0x30, 4, kDeviceArea + n * kStride), t.write(0x1c, 2, 1);
-  }
-  t.write(0x14, 1, 15);
-}
 
 /// A descriptor that is mostly right: otherwise almost nothing gets past the first check.
 void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed, unsigned queues) {
@@ -138,14 +229,14 @@ void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed, unsigned queues
 /// Those of virtio-net's features that are its own.
 constexpr u32 kNetFeatures = 0x00d7'bba7;
 
-template <class Device>
+template <class Device, class Wires>
 void drive(fuzz::Input& in, u8 options, unsigned queues) {
   Machine m;
-  auto slot = std::make_unique<Slot<Device>>(m, typename Device::State(), virtio::PciTransport::State());
+  auto slot = std::make_unique<Slot<Device, Wires>>(m, typename Device::State(), typename Wires::State());
   const u32 features = std::is_same_v<Device, virtio::Net> ? in.take<u32>() & kNetFeatures : 0;
-  set_up(slot->transport, options, queues, features);
+  slot->wires.set_up(options, queues, features);
   while (!in.empty()) {
-    virtio::PciTransport& t = slot->transport;
+    Wires& wires = slot->wires;
     const u8 what = in.take<u8>();
     switch (what & 15) {
       case 0:
@@ -184,30 +275,38 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
       case 8:
       case 9:
       case 10:
-        t.write(0x3000 + 4 * in.below(queues + 2), 2, 0);
+        wires.notify(in.below(queues + 2));
         break;
       case 11:
-        t.write(in.take<u16>() & 0x3fff, 1u << in.below(4), in.take<u32>());
+        wires.write(in);
         break;
       case 12:
-        t.read(in.take<u16>() & 0x3fff, 1u << in.below(4));
+        wires.read(in);
         break;
       case 13:
-        t.write(0x14, 1, 0);
-        set_up(t, options, queues, features);
+        wires.reset();
+        wires.set_up(options, queues, features);
         break;
       case 14:
-        t.write_config(in.take<u8>() & 0xfc, 4, in.take<u32>());
-        t.read_config(in.take<u8>() & 0xfc, 4);
+        wires.configure(in, queues);
         break;
       default: {
         const auto state = decode_state<typename Device::State>(slot->device->save());
-        const auto registers = decode_state<virtio::PciTransport::State>(t.save());
+        const auto registers = decode_state<typename Wires::State>(wires.save());
         VELLUM_ASSERT(state && registers, "a device's own state is refused");
-        slot = std::make_unique<Slot<Device>>(m, *state, *registers);
+        slot = std::make_unique<Slot<Device, Wires>>(m, *state, *registers);
         slot->device->resume();
       }
     }
+  }
+}
+
+template <class Device>
+void drive_over(fuzz::Input& in, u8 options, unsigned queues) {
+  if ((options & 32) != 0) {
+    drive<Device, OverMmio>(in, options, queues);
+  } else {
+    drive<Device, OverPci>(in, options, queues);
   }
 }
 
@@ -217,11 +316,11 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   fuzz::Input in(data, std::min<std::size_t>(size, 4096));
   const u8 options = in.take<u8>();
   if ((options & 16) != 0) {
-    drive<virtio::Net>(in, options, 5);
+    drive_over<virtio::Net>(in, options, 5);
   } else if ((options & 1) != 0) {
-    drive<virtio::Rng>(in, options, 1);
+    drive_over<virtio::Rng>(in, options, 1);
   } else {
-    drive<virtio::Blk>(in, options, 2);
+    drive_over<virtio::Blk>(in, options, 2);
   }
   return 0;
 }
