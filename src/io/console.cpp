@@ -45,6 +45,14 @@ void Console::connect(Receiver receiver) {
   });
 }
 
+void Console::on_output_room(std::function<void()> notify) {
+  loop_.run_on_loop([&] { output_->on_room(std::move(notify)); });
+}
+
+std::optional<TerminalSize> Console::size() const {
+  return terminal_ ? RawTerminal::size(in_fd_) : std::nullopt;
+}
+
 void Console::receiver_ready() {
   if (!pump_posted_.exchange(true, std::memory_order_acq_rel)) loop_.post([this] { pump(); });
 }

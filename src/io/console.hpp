@@ -35,6 +35,9 @@ class Console {
   ~Console() = default;
 
   void write(std::span<const u8> bytes) { output_->write(bytes); }  ///< Any thread.
+  bool has_output_room() { return output_->has_room(); }            ///< Any thread.
+  /// Sets who is told, on the I/O thread, when there is room again; on return the one before will not be.
+  void on_output_room(std::function<void()> notify);
   void flush() { output_->flush(); }
   void abandon_output() { output_->abandon(); }
 
@@ -45,6 +48,8 @@ class Console {
   void receiver_ready();
 
   bool is_terminal() const { return terminal_.has_value(); }
+  /// The terminal's; nothing without one.
+  std::optional<TerminalSize> size() const;
   /// Whether input can still come or is pending. Any thread.
   bool input_possible() const { return input_possible_.load(std::memory_order_acquire); }
 

@@ -50,6 +50,13 @@ void Output::write(std::span<const u8> bytes) {
   }
 }
 
+bool Output::has_room() {
+  std::scoped_lock lock(mutex_);
+  if (closed_ || queue_.size() < kLowWater) return true;
+  room_wanted_ = true;
+  return false;
+}
+
 void Output::flush() {
   std::unique_lock lock(mutex_);
   drain(lock, true);
@@ -59,6 +66,11 @@ void Output::flush_on_loop() {
   std::unique_lock lock(mutex_);
   flush_posted_ = !drain(lock, false);
   if (flush_posted_) writable_->arm();
+  const bool room = room_wanted_ && (closed_ || queue_.size() < kLowWater);
+  if (!room) return;
+  room_wanted_ = false;
+  lock.unlock();
+  if (on_room_) on_room_();
 }
 
 bool Output::wait_writable(bool block) const {

@@ -23,6 +23,11 @@ class Output {
                                                 std::function<void(int error)> on_closed);
 
   void write(std::span<const u8> bytes);  ///< Any thread.
+  /// Whether write() would not have to wait for long. After a no, `on_room` runs when it is a yes again. Any
+  /// thread.
+  bool has_room();
+  /// Runs on the I/O thread without locks of ours. Set and reset there.
+  void on_room(std::function<void()> notify) { on_room_ = std::move(notify); }
   /// Writes all of the queue, waiting for the reader. Any thread.
   void flush();
   /// Ends all waiting, now and later: what the reader does not take at once is dropped. Any thread.
@@ -40,7 +45,7 @@ class Output {
   bool wait_writable(bool block) const;
   void flush_on_loop();
 
-  static constexpr std::size_t kHighWater = 256 * 1024;
+  static constexpr std::size_t kHighWater = 256 * 1024, kLowWater = 64 * 1024;
 
   EventLoop& loop_;
   FileDescriptor
@@ -48,11 +53,14 @@ class Output {
   int fd_;
   EventFd abandoned_;
   std::function<void(int)> on_closed_;
-  std::unique_ptr<EventLoop::Watch> writable_;  // the loop's thread only
+  // The loop's thread only.
+  std::unique_ptr<EventLoop::Watch> writable_;
+  std::function<void()> on_room_;
 
   std::mutex mutex_;  // held while writing to fd_, which keeps the order; a leaf but for that
   std::vector<u8> queue_;
-  bool flush_posted_ = false;
+  bool flush_posted_ = false;  ///< whenever something is queued, a flush is to come
+  bool room_wanted_ = false;   ///< has_room() has said no
   bool closed_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "io/terminal.hpp"
 
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -40,6 +41,12 @@ void on_fatal_signal(int signal) {
 
 bool RawTerminal::is_terminal(int fd) {
   return ::isatty(fd) == 1;
+}
+
+std::optional<TerminalSize> RawTerminal::size(int fd) {
+  winsize size{};
+  if (::ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) return std::nullopt;
+  return TerminalSize{size.ws_col, size.ws_row};
 }
 
 Result<RawTerminal> RawTerminal::enter(int fd) {

@@ -8,14 +8,23 @@
 
 #include <termios.h>
 
+#include <optional>
+
+#include "base/int.hpp"
 #include "base/result.hpp"
 
 namespace vellum {
+
+struct TerminalSize {
+  u16 columns = 0, rows = 0;
+};
 
 class RawTerminal {
  public:
   /// Whether `fd` is a terminal.
   static bool is_terminal(int fd);
+  /// Nothing if it does not know.
+  static std::optional<TerminalSize> size(int fd);
 
   /// Puts the terminal `fd` into raw mode (each byte at once, no echo, no signals from keys; output keeps its
   /// newline translation, so that messages of ours look right). At most one object at a time.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -169,6 +170,22 @@ TEST_F(ConsoleTest, ASlowReaderHoldsTheWriterBackAndLosesNothing) {
   writer.get();
 }
 
+TEST_F(ConsoleTest, WhoAskedForRoomIsToldOfIt) {
+  open(in.read.get(), out.write.get());
+  std::promise<void> room_again;
+  console->on_output_room([&] { room_again.set_value(); });
+  EXPECT_TRUE(console->has_output_room());
+  const std::string piece(200 * 1024, 'x');  // more than a pipe takes
+  console->write(bytes_of(piece));
+  EXPECT_FALSE(console->has_output_room());
+  auto told = room_again.get_future();
+  EXPECT_EQ(told.wait_for(10ms), std::future_status::timeout);
+  EXPECT_EQ(out.take(piece.size()).size(), piece.size());
+  told.wait();
+  EXPECT_TRUE(console->has_output_room());
+  console->on_output_room({});
+}
+
 TEST_F(ConsoleTest, AbandonEndsAWriteThatNobodyReads) {
   open(in.read.get(), out.write.get());
   const std::string piece(1 << 20, 'x');
@@ -215,6 +232,16 @@ TEST_F(TerminalTest, ATerminalIsRawWhileItIsUsedAndThenAsBefore) {
   EXPECT_EQ(before.c_lflag, after.c_lflag);
   EXPECT_EQ(before.c_iflag, after.c_iflag);
   EXPECT_EQ(before.c_oflag, after.c_oflag);
+}
+
+TEST_F(TerminalTest, ItsSizeIsKnownIfItKnows) {
+  open(terminal.shell.get(), out.write.get());
+  EXPECT_FALSE(console->size());
+  const winsize size{43, 132, 0, 0};
+  ASSERT_EQ(::ioctl(terminal.user.get(), TIOCSWINSZ, &size), 0);
+  ASSERT_TRUE(console->size());
+  EXPECT_EQ(console->size()->columns, 132);
+  EXPECT_EQ(console->size()->rows, 43);
 }
 
 TEST_F(TerminalTest, ControlKeysOfATerminalReachTheGuest) {
