@@ -176,6 +176,15 @@ std::vector<OptionRow> make_table() {
          o.machine.nets.push_back(std::move(net));
          return {};
        }},
+      {"--console",
+       "KIND",
+       kMachine,
+       "who gets the keys: serial (ttyS0), or a virtio-console (hvc0); both are shown (serial)",
+       {"serial", "virtio"},
+       [](Options o, Text v) -> Result<> {
+         o.machine.console = v == "virtio" ? ConsoleKind::kVirtio : ConsoleKind::kSerial;
+         return {};
+       }},
       {"--rng",
        "",
        kMachine,

@@ -26,14 +26,16 @@ int report(const Error& error, int status) {
   return status;
 }
 
-// Stops or continues us, if that is what `signal` asks for.
-bool handle_stop(int signal, Console& console) {
+// Whether `signal` is of those that end nothing: the terminal was resized, or we are stopped or continued.
+bool handle_lightly(int signal, Machine& machine, Console& console) {
+  if (signal == SIGWINCH) return machine.console_resized(), true;
   if (signal != SIGTSTP && signal != SIGCONT) return false;
   if (signal == SIGTSTP) {
     console.suspend();
     SignalWaiter::stop_process();
   }
   console.resume();
+  machine.console_resized();  // there may have been another while we were stopped
   return true;
 }
 
@@ -45,7 +47,7 @@ void abandon_output(Machine& machine, Console& console) {
 
 // What came in on the signal descriptor: ends, stops or continues us.
 void handle_signal(int signal, Machine& machine, Console& console) {
-  if (handle_stop(signal, console)) return;
+  if (handle_lightly(signal, machine, console)) return;
   machine.request({Outcome::Kind::kSignal, signal, {}});
   abandon_output(machine, console);
 }
@@ -82,7 +84,7 @@ Result<std::optional<int>> finish_output(EventLoop& loop, Machine& machine, Cons
     if (::poll(wait, 2, -1) < 0) continue;  // EINTR
     if (wait[1].revents != 0) return ended_by;
     while (const auto signal = signals.next()) {
-      if (handle_stop(*signal, console)) continue;
+      if (handle_lightly(*signal, machine, console)) continue;
       ended_by = *signal;
       abandon_output(machine, console);
     }

@@ -13,7 +13,8 @@ namespace vellum {
 Result<SignalWaiter> SignalWaiter::create() {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT}) ::sigaddset(&set, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH})
+    ::sigaddset(&set, signal);
   if (const int error = ::pthread_sigmask(SIG_BLOCK, &set, nullptr); error != 0)
     return fail_errno("cannot block signals", error);
   ::signal(SIGPIPE, SIG_IGN);

@@ -9,8 +9,8 @@ namespace vellum {
 
 class SignalWaiter {
  public:
-  /// Blocks SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP and SIGCONT in the calling thread, and so in all that
-  /// it starts later, and ignores SIGPIPE. Call on the main thread before others exist.
+  /// Blocks SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT and SIGWINCH in the calling thread, and so in
+  /// all that it starts later, and ignores SIGPIPE. Call on the main thread before others exist.
   static Result<SignalWaiter> create();
 
   /// Readable when next() has something.

@@ -14,6 +14,7 @@
 #include "devices/legacy/port_view.hpp"
 #include "devices/legacy/rtc.hpp"
 #include "devices/virtio/blk.hpp"
+#include "devices/virtio/console.hpp"
 #include "devices/virtio/mmio_transport.hpp"
 #include "devices/virtio/net.hpp"
 #include "devices/virtio/pci_transport.hpp"
@@ -210,7 +211,9 @@ Result<u8> Board::add_virtio_device(Wiring& wiring, virtio::Device& device, Stat
 
 Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
                            StateQueue& states) {
-  if (!config.rng && resources.disks.empty() && resources.nets.empty()) return {};
+  const bool any =
+      config.rng || resources.console != nullptr || !resources.disks.empty() || !resources.nets.empty();
+  if (!any) return {};
   VELLUM_ASSERT(loop_ != nullptr, "virtio devices need an event loop");
   const IoContext context{loop_, virtual_clock_ != nullptr};
   for (const BoardDisk& disk : resources.disks) {
@@ -224,6 +227,11 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
                                  devices_.make<virtio::Net>(context, net.network, net.mac, net.pairs,
                                                             states.next<virtio::Net::State>()),
                                  states));
+  if (resources.console != nullptr) {
+    console_ =
+        &devices_.make<virtio::Console>(context, *resources.console, states.next<virtio::Console::State>());
+    VELLUM_TRY(add_virtio_device(wiring, *console_, states));
+  }
   if (config.rng)
     VELLUM_TRY(add_virtio_device(
         wiring, devices_.make<virtio::Rng>(context, states.next<virtio::Rng::State>()), states));

@@ -19,6 +19,7 @@
 #include "io/event_loop.hpp"
 #include "io/net/mac_address.hpp"
 #include "io/net/network.hpp"
+#include "io/paced_sink.hpp"
 #include "machine/config.hpp"
 #include "machine/device_set.hpp"
 #include "machine/pci_root.hpp"
@@ -51,6 +52,7 @@ struct BoardResources {
   std::vector<BoardDisk> disks = {};  ///< a virtio-blk each
   std::vector<BoardNet> nets = {};    ///< a virtio-net each
   std::span<const u8> bios = {};      ///< firmware for the ROM, as read_bios() checks it; empty: none
+  PacedSink* console = nullptr;       ///< the output of a virtio-console, or null: there is none
 };
 
 namespace kvm {
@@ -61,8 +63,9 @@ class VcpuBoard;
 class LocalApic;
 class KernelApic;
 namespace virtio {
+class Console;
 class Device;
-}
+}  // namespace virtio
 
 class Board {
  public:
@@ -80,6 +83,7 @@ class Board {
   std::span<const std::unique_ptr<VcpuSlot>> vcpus() const { return vcpus_; }
   std::vector<Hazards*> hazards() const;
   Uart16550& serial() { return *serial_; }
+  virtio::Console* console() { return console_; }  ///< null: there is none
 
   /// The PCI bus and its bridges; null on a board without.
   const PciRoot* pci() const { return pci_ ? &*pci_ : nullptr; }
@@ -133,6 +137,7 @@ class Board {
   std::optional<PciRoot> pci_;
   std::vector<std::string> boot_order_;  ///< for firmware
   unsigned virtio_mmio_ = 0;
+  virtio::Console* console_ = nullptr;
 };
 
 }  // namespace vellum

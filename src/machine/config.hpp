@@ -17,6 +17,8 @@ namespace vellum {
 enum class ClockKind : u8 { kReal, kVirtual };
 /// With a PCI bus, or the lean one without.
 enum class BoardKind : u8 { kPc, kMicro };
+/// Which of the guest's lines has the user's keys: the first serial port, or a virtio-console.
+enum class ConsoleKind : u8 { kSerial, kVirtio };
 
 /// SeaBIOS, where Debian's package seabios puts it.
 inline constexpr const char* kDefaultBios = "/usr/share/seabios/bios-256k.bin";
@@ -36,7 +38,8 @@ struct MachineConfig {
   kvm::Irqchip kvm_irqchip = kvm::Irqchip::kAuto;
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
-  bool rng = false;                  ///< virtio-rng
+  bool rng = false;  ///< virtio-rng
+  ConsoleKind console = ConsoleKind::kSerial;
   std::vector<DiskConfig> disks;     ///< a virtio-blk each
   std::vector<net::NetConfig> nets;  ///< a virtio-net each
   bool debug_exit = false;           ///< isa-debug-exit at port 0xf4

@@ -8,6 +8,7 @@
 
 #include "base/assert.hpp"
 #include "base/log.hpp"
+#include "devices/virtio/console.hpp"
 #include "io/disk/open_disk.hpp"
 #include "io/net/create_network.hpp"
 #include "machine/bios_rom.hpp"
@@ -60,6 +61,20 @@ class Machine::SerialSink final : public ByteSink {
   Machine& machine_;
 };
 
+/// The virtio-console's, likewise.
+class Machine::HvcSink final : public PacedSink {
+ public:
+  explicit HvcSink(Machine& machine) : machine_(machine) {}
+  void write(std::span<const u8> bytes) override {
+    machine_.hvc_panic_.see(bytes);
+    if (machine_.console_ != nullptr) machine_.console_->write(bytes);
+  }
+  bool has_room() override { return machine_.console_ == nullptr || machine_.console_->has_output_room(); }
+
+ private:
+  Machine& machine_;
+};
+
 /// The debug console's output. Its file is opened once the kernel has loaded, so that a bad kernel leaves
 /// none behind.
 class Machine::DebugSink final : public ByteSink {
@@ -81,6 +96,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   VELLUM_TRY_ASSIGN_TO(chosen.engine, choose_engine(config, kvm::host_api()));
   std::unique_ptr<Machine> machine(new Machine(chosen, loop, std::move(progress), std::move(ended)));
   if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
+  if (config.console == ConsoleKind::kVirtio) machine->hvc_sink_ = std::make_unique<HvcSink>(*machine);
   if (config.trace != TraceKind::kNone) VELLUM_TRY_ASSIGN_TO(machine->trace_, open_trace(config.trace_file));
   VELLUM_TRY(machine->open_bios());
   VELLUM_TRY(machine->open_disks());
@@ -164,7 +180,8 @@ Result<> Machine::power_on() {
                                  &loop_,
                                  disks_,
                                  nets_,
-                                 bios_};
+                                 bios_,
+                                 hvc_sink_.get()};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
   VELLUM_TRY(load_guest(*board_, config_, progress_));
@@ -198,18 +215,41 @@ void Machine::launch() {
     driver_ = std::make_unique<ClockDriver>(loop_, board_->clock());
     runner_ = std::make_unique<ThreadedRunner>(vcpus, *control_);
   }
-  if (console_ != nullptr) {
-    Uart16550& serial = board_->serial();
-    serial.on_room([console = console_] { console->receiver_ready(); });
-    console_->connect([&serial](std::span<const u8> bytes) { return serial.receive(bytes); });
-  }
+  if (console_ != nullptr) connect_console();
   runner_->start();
+}
+
+void Machine::connect_console() {
+  Uart16550& serial = board_->serial();
+  virtio::Console* const hvc = board_->console();
+  const auto ready = [console = console_] { console->receiver_ready(); };
+  serial.on_room(ready);
+  if (hvc != nullptr) {
+    hvc->on_room(ready);
+    console_->on_output_room([hvc] { hvc->output_ready(); });
+    console_resized();
+  }
+  // Until a driver has come to the virtio-console, keys are for whatever else the guest has: its firmware,
+  // say.
+  console_->connect([&serial, hvc](std::span<const u8> bytes) {
+    return hvc != nullptr && hvc->has_driver() ? hvc->receive(bytes) : serial.receive(bytes);
+  });
+}
+
+void Machine::console_resized() {
+  virtio::Console* const hvc = board_ ? board_->console() : nullptr;
+  if (console_ == nullptr || hvc == nullptr) return;
+  const TerminalSize size = console_->size().value_or(TerminalSize());
+  hvc->resize(size.columns, size.rows);
 }
 
 void Machine::halt() {
   runner_->join();
   run_ns_ += host_ns() - started_ns_;
-  if (console_ != nullptr) console_->connect({});
+  if (console_ != nullptr) {
+    console_->connect({});
+    console_->on_output_room({});
+  }
   driver_.reset();
   runner_.reset();
 }
@@ -228,7 +268,9 @@ Result<std::optional<Outcome>> Machine::settle() {
   if (!control_->all_left()) return std::optional<Outcome>();
   halt();
   if (outcome->kind != Outcome::Kind::kReset) return outcome;
-  if (auto panic = panic_.message()) return Outcome{Outcome::Kind::kPanic, 0, std::move(*panic)};
+  auto panic = panic_.message();
+  if (!panic) panic = hvc_panic_.message();
+  if (panic) return Outcome{Outcome::Kind::kPanic, 0, std::move(*panic)};
   if (config_.no_reboot) return outcome;
 
   board_->stats(past_stats_);

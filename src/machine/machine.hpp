@@ -32,8 +32,11 @@ class Machine {
   /// Stops everything. After the loop has stopped, when there is a debug console.
   ~Machine();
 
-  /// Connects the first serial port. Before start(); `console` outlives the machine's running.
+  /// Connects the first serial port, and the virtio-console if there is one. Before start(); `console`
+  /// outlives the machine's running.
   void attach_console(Console& console);
+  /// Its terminal may have another size.
+  void console_resized();
   /// Runs the vCPUs. `loop` must be running. Call once.
   void start();
 
@@ -64,6 +67,7 @@ class Machine {
  private:
   class Control;
   class SerialSink;
+  class HvcSink;
   class DebugSink;
 
   Machine(const MachineConfig& config, EventLoop& loop, LoadProgress progress, EventFd ended);
@@ -73,6 +77,7 @@ class Machine {
   Result<> open_bios();
   Result<> power_on();
   void launch();
+  void connect_console();
   /// Joins the vCPUs (an outcome was requested) and takes away what feeds them.
   void halt();
 
@@ -81,7 +86,7 @@ class Machine {
   LoadProgress progress_;
   EventFd ended_;
   Console* console_ = nullptr;
-  PanicWatch panic_;
+  PanicWatch panic_, hvc_panic_;
   FileDescriptor debug_console_file_;
   std::unique_ptr<Output> debug_console_;
   std::unique_ptr<TraceSink> trace_;
@@ -91,6 +96,7 @@ class Machine {
   std::vector<FileDescriptor> net_places_;  ///< what reserves the cards' addresses
   std::unique_ptr<Control> machine_control_;
   std::unique_ptr<SerialSink> serial_sink_;
+  std::unique_ptr<HvcSink> hvc_sink_;  ///< with a virtio-console only
   std::unique_ptr<DebugSink> debug_sink_;
 
   std::vector<StatRow> past_stats_;  ///< of the boards before the last reset

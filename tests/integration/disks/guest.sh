@@ -2,7 +2,7 @@
 # Runs in the guest: fills the file system on /dev/vda, writes to /dev/vdb without one, checks that /dev/vdc is
 # read-only. The host compares what came of it.
 set -eu
-for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
+for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk virtio_console; do
   insmod /modules/$module.ko
 done
 case $1 in
@@ -35,6 +35,8 @@ case $1 in
     (cd /mnt && sha256sum -c sums) >/tmp/checked
     [ "$(grep -c ': OK$' /tmp/checked)" = "$(wc -l </mnt/sums)" ]
     umount /mnt
+    stty -F /dev/ttyS0 onlcr # returns when all is sent: the two lines have one screen
+    [ ! -e /dev/hvc0 ] || echo "=== over hvc0" >/dev/hvc0
     dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null
     ;;
   endless)

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Runs in the guest: finds its virtio devices by ACPI alone, reads /dev/vda, writes to /dev/vdb, reaches the gateway.
+# Runs in the guest: finds its virtio devices by ACPI alone, reads /dev/vda, writes to /dev/vdb, reaches the gateway, talks
+# on /dev/hvc0.
 set -eu
 [ ! -e /sys/bus/pci/devices ] || [ -z "$(ls /sys/bus/pci/devices)" ]
-for module in virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net virtio-rng; do
+for module in virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net virtio-rng virtio_console; do
   insmod /modules/$module.ko
 done
 ls /sys/bus/acpi/devices | grep -c '^LNRO0005:' | sed 's/^/=== devices /'
@@ -19,4 +20,11 @@ device=$(basename "$(readlink -f /sys/block/vdb/device)")
 echo "$device" >/sys/bus/virtio/drivers/virtio_blk/unbind
 echo "$device" >/sys/bus/virtio/drivers/virtio_blk/bind
 cmp /dev/vda /dev/vdb
+exec 3<>/dev/hvc0 # stays open: the last close resets the line
+stty -F /dev/hvc0 -echo
+stty -F /dev/ttyS0 onlcr # returns when all is sent: the two lines have one screen
+echo "=== over hvc0" >&3
+read -r line <&3
+seq 20000 >&3
+echo "=== typed $line"
 echo "=== micro done"

@@ -296,19 +296,29 @@ TEST_F(BoardTest, TheMicroBoardHasNoPci) {
   EXPECT_EQ(control.power_offs, 1);
 }
 
+class NullPacedSink final : public PacedSink {
+ public:
+  void write(std::span<const u8>) override {}
+  bool has_room() override { return true; }
+};
+
 TEST_F(BoardTest, TheMicroBoardHasVirtioOverMmio) {
+  NullPacedSink output;
   const auto loop = std::move(*EventLoop::create());
   config.board = BoardKind::kMicro;
   config.rng = true;
   BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
   resources.nets.push_back({std::make_shared<net::NullNetwork>()});
+  resources.console = &output;
   const auto board = std::move(*Board::create(config, resources));
-  EXPECT_EQ(board->virtio_mmio_devices(), 2u);
+  EXPECT_EQ(board->virtio_mmio_devices(), 3u);
+  EXPECT_NE(board->console(), nullptr);
   auto& mmio = space(*board).mmio;
   const auto at = [](unsigned slot, u64 offset) { return layout::virtio_mmio_address(slot).value + offset; };
   EXPECT_EQ(mmio.read(at(0, 8), 4), 1u);
-  EXPECT_EQ(mmio.read(at(1, 8), 4), 4u);
-  EXPECT_EQ(mmio.read(at(2, 8), 4), 0xffff'ffffu);
+  EXPECT_EQ(mmio.read(at(1, 8), 4), 3u);
+  EXPECT_EQ(mmio.read(at(2, 8), 4), 4u);
+  EXPECT_EQ(mmio.read(at(3, 8), 4), 0xffff'ffffu);
   mmio.write(at(1, 0x70), 4, 3);
   mmio.write(at(1, 0x14), 4, 1);
   const auto saved = board->save();
