@@ -7,6 +7,7 @@
 // operands.
 #include "base/assert.hpp"
 #include "devices/virtio/blk.hpp"
+#include "devices/virtio/console.hpp"
 #include "devices/virtio/mmio_transport.hpp"
 #include "devices/virtio/net.hpp"
 #include "devices/virtio/pci_transport.hpp"
@@ -74,6 +75,18 @@ class FuzzNetwork final : public net::Network {
   net::FrameReceiver* receiver_ = nullptr;
 };
 
+class FuzzSink final : public PacedSink {
+ public:
+  void write(std::span<const u8> bytes) override {
+    // Touches all of it.
+    for (const u8 byte : bytes) sum = static_cast<u8>(sum + byte);
+    if (room != 0) --room;
+  }
+  bool has_room() override { return room != 0; }
+  u8 sum = 0;
+  unsigned room = 2;
+};
+
 class NullSink final : public MsiSink {
  public:
   void deliver(const MsiMessage&) override {}
@@ -85,6 +98,8 @@ struct Machine {
   Bus mmio{"mmio"}, ports{"port"};
   AddressSpace space{*ram, mmio, ports};
   NullSink msi;
+  FuzzSink sink;
+  bool synchronous = true;
 };
 
 u32 ring_features(u8 options) {
@@ -200,12 +215,14 @@ struct Slot {
       : device(make(m, state)), wires(m, *device, registers) {}
   static std::unique_ptr<Device> make(Machine& m, const typename Device::State& state) {
     // Synchronous, with nobody on the loop: work is done where it is asked for.
-    const IoContext context{m.loop.get(), true};
+    const IoContext context{m.loop.get(), m.synchronous};
     if constexpr (std::is_same_v<Device, virtio::Blk>) {
       return std::make_unique<Device>(context, std::make_shared<FuzzDisk>(), 2, "fuzz", state);
     } else if constexpr (std::is_same_v<Device, virtio::Net>) {
       return std::make_unique<Device>(context, std::make_shared<FuzzNetwork>(),
                                       net::MacAddress{0x52, 0x54, 0, 0, 0, 1}, 2, state);
+    } else if constexpr (std::is_same_v<Device, virtio::Console>) {
+      return std::make_unique<Device>(context, m.sink, state);
     } else {
       return std::make_unique<Device>(context, state);
     }
@@ -229,9 +246,29 @@ void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed, unsigned queues
 /// Those of virtio-net's features that are its own.
 constexpr u32 kNetFeatures = 0x00d7'bba7;
 
+/// What comes from the host's side.
+void act_outside(fuzz::Input& in, virtio::Console& console, FuzzSink& sink) {
+  switch (in.below(4)) {
+    case 0:
+      console.receive(std::vector<u8>(in.below(256), 'k'));
+      break;
+    case 1:
+      sink.room = in.below(8);
+      console.output_ready();
+      break;
+    case 2:
+      console.resize(in.take<u8>(), in.take<u8>());
+      break;
+    default:
+      console.resume();  // what notifications do on the loop
+  }
+}
+
 template <class Device, class Wires>
 void drive(fuzz::Input& in, u8 options, unsigned queues) {
   Machine m;
+  // Under the real clock a console's output waits for its reader.
+  m.synchronous = !std::is_same_v<Device, virtio::Console> || (options & 128) == 0;
   auto slot = std::make_unique<Slot<Device, Wires>>(m, typename Device::State(), typename Wires::State());
   const u32 features = std::is_same_v<Device, virtio::Net> ? in.take<u32>() & kNetFeatures : 0;
   slot->wires.set_up(options, queues, features);
@@ -259,6 +296,10 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
         break;
       }
       case 7: {  // a request's header
+        if constexpr (std::is_same_v<Device, virtio::Console>) {
+          act_outside(in, *slot->device, m.sink);
+          break;
+        }
         u8* const header = m.ram->host(GuestPhys(in.take<u8>() * u64{256}));
         if (std::is_same_v<Device, virtio::Net>) {
           // What a frame leaves undone, which is also a command's class and number.
@@ -317,6 +358,8 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   const u8 options = in.take<u8>();
   if ((options & 16) != 0) {
     drive_over<virtio::Net>(in, options, 5);
+  } else if ((options & 64) != 0) {
+    drive_over<virtio::Console>(in, options, 2);
   } else if ((options & 1) != 0) {
     drive_over<virtio::Rng>(in, options, 1);
   } else {
