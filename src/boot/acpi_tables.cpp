@@ -42,11 +42,11 @@ void put_port(TableBuilder& table, u16 port, u8 bytes, u8 access_size) {
 constexpr u8 kByteAccess = 1, kWordAccess = 2, kDwordAccess = 3;
 
 // §5.2.9.
-std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt) {
+std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt, bool display) {
   constexpr u8 kRevision = 6, kMinorRevision = 3;
   constexpr u8 kProfileDesktop = 1;
   constexpr u16 kNoC2 = 0x0fff, kNoC3 = 0x0fff;
-  // IAPC_BOOT_ARCH: ISA devices and an 8042 are there, a VGA is not.
+  // IAPC_BOOT_ARCH: ISA devices and an 8042 are there; no VGA must be looked for.
   constexpr u16 kLegacyDevices = 1 << 0, k8042 = 1 << 1, kNoVga = 1 << 2;
   // Flags. A clear PWR_BUTTON means the fixed-feature power button in PM1; there is no sleep button and no
   // RTC wake. The PM timer has 32 bits.
@@ -86,7 +86,7 @@ std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt) {
   t.put<u8>(0);  // DAY_ALRM, MON_ALRM
   t.put<u8>(0);
   t.put<u8>(layout::kCmosCentury);
-  t.put<u16>(kLegacyDevices | k8042 | kNoVga);
+  t.put<u16>(kLegacyDevices | k8042 | (display ? 0 : kNoVga));
   t.put<u8>(0);
   t.put<u32>(kWbinvd | kC1 | kNoSleepButton | kNoFixedRtc | kTimer32 | kResetRegister);
   put_port(t, layout::kResetControl, 1, kByteAccess);
@@ -214,7 +214,8 @@ std::vector<u8> build_acpi_tables(GuestPhys base, const FirmwareConfig& config) 
   };
   const GuestPhys facs = place(build_facs());
   const GuestPhys dsdt = place(config.pci ? dsdt_pc_bytes() : dsdt_micro_bytes());
-  std::vector<GuestPhys> tables{place(build_fadt(facs, dsdt)), place(build_madt(config.cpu_count))};
+  std::vector<GuestPhys> tables{place(build_fadt(facs, dsdt, config.display)),
+                                place(build_madt(config.cpu_count))};
   if (config.pci) tables.push_back(place(build_pc_ssdt(config)));
   if (config.virtio_mmio != 0) tables.push_back(place(build_micro_ssdt(config.virtio_mmio)));
   const GuestPhys rsdt = place(build_root<u32>("RSDT", tables));

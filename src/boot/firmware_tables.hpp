@@ -12,6 +12,7 @@ struct FirmwareConfig {
   bool pci = false;          ///< the board has a PCI bus
   u64 ram_size = 0;          ///< bytes; decides where PCI memory is
   unsigned virtio_mmio = 0;  ///< virtio devices of a board without PCI
+  bool display = false;      ///< there is a VGA
 };
 
 /// Writes all of them (layout::kBiosDataArea, kEbda, kAcpiTables, kMpTable) and returns where the RSDP is.

@@ -185,6 +185,15 @@ std::vector<OptionRow> make_table() {
          o.machine.console = v == "virtio" ? ConsoleKind::kVirtio : ConsoleKind::kSerial;
          return {};
        }},
+      {"--vga",
+       "KIND",
+       kMachine,
+       "a display adapter: std, or none (std where there is firmware)",
+       {"none", "std"},
+       [](Options o, Text v) -> Result<> {
+         o.machine.display = v == "std" ? DisplayKind::kStd : DisplayKind::kNone;
+         return {};
+       }},
       {"--rng",
        "",
        kMachine,
@@ -232,6 +241,12 @@ std::vector<OptionRow> make_table() {
        "what the guest writes to port 0xe9, and firmware to 0x402, goes to this file",
        {},
        [](Options o, Text v) -> Result<> { return o.machine.debugcon = v, Result<>(); }},
+      {"--screenshot",
+       "FILE",
+       kDebugging,
+       "at the end the screen as a PNG, or its text if the name ends in .txt",
+       {},
+       [](Options o, Text v) -> Result<> { return o.machine.screenshot = v, Result<>(); }},
       {"--log-level",
        "LEVEL",
        kDebugging,

@@ -134,10 +134,12 @@ int run_command(const RunOptions& options) {
   (*loop)->stop();
   (*console)->restore_terminal();
   const auto rows = guest.stats();
+  const auto screenshot = guest.write_screenshot();
   machine->reset();
 
   if (options.stats) std::fputs(stats_table(rows).c_str(), stderr);
   if (!outcome) return report(outcome.error(), kHostFailed);
+  if (!screenshot) return report(screenshot.error(), kHostFailed);
   if (outcome->kind == Outcome::Kind::kSignal) SignalWaiter::die_of(outcome->code);
   if (const auto message = describe(*outcome); !message.empty())
     fmt::print(stderr, "vellum: {}\n", one_line(message));

@@ -50,4 +50,16 @@ Result<std::vector<u8>> read_bios(const std::string& given) {
   return std::vector<u8>(bytes.begin(), bytes.end());
 }
 
+Result<std::vector<u8>> read_vga_bios() {
+  auto file = FileContents::map(kVgaBios);
+  if (!file)
+    return tl::unexpected(std::move(file).error().context(
+        "--vga std: install Debian's package seabios, or do without a display (--vga none)"));
+  const auto bytes = file->bytes();
+  if (bytes.size() > BiosRom::kMaxSize)
+    return fail(ErrorCode::kBadInput, "--vga std: '{}' has {} bytes, too many for a ROM", kVgaBios,
+                bytes.size());
+  return std::vector<u8>(bytes.begin(), bytes.end());
+}
+
 }  // namespace vellum

@@ -41,5 +41,7 @@ class BiosRom {
 
 /// A firmware image, or an error that names the file. `path`: MachineConfig::bios.
 Result<std::vector<u8>> read_bios(const std::string& path);
+/// The display adapter's.
+Result<std::vector<u8>> read_vga_bios();
 
 }  // namespace vellum

@@ -7,6 +7,8 @@
 #include "cpu/interp/interpreter.hpp"
 #include "cpu/kvm/engine.hpp"
 #include "cpu/state_check.hpp"
+#include "devices/display/vga_ports.hpp"
+#include "devices/display/vga_window.hpp"
 #include "devices/legacy/acpi_pm.hpp"
 #include "devices/legacy/i8042.hpp"
 #include "devices/legacy/misc_ports.hpp"
@@ -88,7 +90,10 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
     clock_ = std::make_unique<RealClock>(time.now_ns, time.tsc);
   }
 
-  VELLUM_TRY_ASSIGN(ram, GuestRam::create(config.memory, resources.bios.size()));
+  VELLUM_TRY_ASSIGN(
+      ram,
+      GuestRam::create(config.memory, resources.bios.size() +
+                                          (config.display == DisplayKind::kStd ? resources.vga_memory : 0)));
   ram_ = std::move(ram);
   space_ = std::make_unique<AddressSpace>(AddressSpace{*ram_, mmio_, ports_});
   if (on_kvm) VELLUM_TRY_ASSIGN_TO(kvm_, kvm::Vm::create(kvm::host_api(), *ram_, config.kvm_irqchip));
@@ -121,6 +126,10 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   VELLUM_TRY(add_devices(wiring, config, resources, states));
   VELLUM_TRY(add_virtio(wiring, config, resources, states));
   if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources.bios, states));
+  if (config.display == DisplayKind::kStd) VELLUM_TRY(add_display(resources, states));
+  ram_->on_remap([this] {
+    for (Hazards* hazards : this->hazards()) hazards->set(Hazards::kTlbFlush);
+  });
   VELLUM_TRY(add_vcpus(config, resources, states));
   return states.finish();
 }
@@ -238,14 +247,24 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
   return {};
 }
 
+// Its memory's block comes after the firmware's, which keeps its place where a guest puts one over the other.
+Result<> Board::add_display(const BoardResources& resources, StateQueue& states) {
+  VELLUM_ASSERT(pci_, "a display adapter needs PCI");
+  const unsigned block = ram_->add_block(resources.vga_memory);
+  display_ = &devices_.make<vga::Adapter>(*pci_->bus, *clock_, *ram_, block, resources.vga_bios,
+                                          states.next<vga::Adapter::State>());
+  pci_->bus->add(pci::devfn(vga::Adapter::kDevice, 0), *display_);
+  ram_->map_shadow({GuestPhys(vga::kWindow), vga::kWindowSize}, {}, {});
+  VELLUM_TRY(mmio_.add(vga::kWindow, vga::kWindowSize, display_->window(), "vga"));
+  VELLUM_TRY(ports_.add(vga::kPort, vga::kPortCount, display_->ports(), "vga"));
+  return ports_.add(vga::Dispi::kPort, vga::Dispi::kPortCount, display_->dispi_ports(), "dispi");
+}
+
 Result<> Board::add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states) {
   VELLUM_ASSERT(pci_, "firmware in ROM needs the host bridge");
   devices_.make<BiosRom>(*ram_, *pci_->host, bios);
-  ram_->on_remap([this] {
-    for (Hazards* hazards : this->hazards()) hazards->set(Hazards::kTlbFlush);
-  });
-  auto& fw_cfg = devices_.make<FwCfg>(*space_, firmware_items(*ram_, {config.cpus, boot_order_}),
-                                      states.next<FwCfg::State>());
+  const FirmwareRequest request{config.cpus, config.display == DisplayKind::kStd, boot_order_};
+  auto& fw_cfg = devices_.make<FwCfg>(*space_, firmware_items(*ram_, request), states.next<FwCfg::State>());
   return ports_.add(FwCfg::kPort, FwCfg::kPortCount, fw_cfg, "fw-cfg");
 }
 

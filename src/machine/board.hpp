@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "devices/display/adapter.hpp"
 #include "devices/legacy/byte_sink.hpp"
 #include "devices/legacy/machine_control.hpp"
 #include "devices/legacy/uart16550.hpp"
@@ -53,6 +54,8 @@ struct BoardResources {
   std::vector<BoardNet> nets = {};    ///< a virtio-net each
   std::span<const u8> bios = {};      ///< firmware for the ROM, as read_bios() checks it; empty: none
   PacedSink* console = nullptr;       ///< the output of a virtio-console, or null: there is none
+  std::span<const u8> vga_bios = {};  ///< the display adapter's; empty: it has no ROM
+  u64 vga_memory = vga::Adapter::kDefaultMemory;  ///< a power of two, 256 KiB at least
 };
 
 namespace kvm {
@@ -85,6 +88,8 @@ class Board {
   Uart16550& serial() { return *serial_; }
   virtio::Console* console() { return console_; }  ///< null: there is none
 
+  /// The display adapter; null on a board without.
+  const vga::Adapter* display() const { return display_; }
   /// The PCI bus and its bridges; null on a board without.
   const PciRoot* pci() const { return pci_ ? &*pci_ : nullptr; }
 
@@ -115,6 +120,7 @@ class Board {
                       StateQueue& states);
   /// Gives it the board's transport. Its PCI slot, or its place among those over MMIO.
   Result<u8> add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states);
+  Result<> add_display(const BoardResources& resources, StateQueue& states);
   Result<> add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states);
   Result<> add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
 
@@ -134,6 +140,7 @@ class Board {
   std::vector<KernelApic*> kernel_apics_;
   CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
+  vga::Adapter* display_ = nullptr;
   std::optional<PciRoot> pci_;
   std::vector<std::string> boot_order_;  ///< for firmware
   unsigned virtio_mmio_ = 0;

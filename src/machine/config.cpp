@@ -29,10 +29,25 @@ Result<> check_boot(const MachineConfig& config) {
   return {};
 }
 
+Result<> check_display(const MachineConfig& config) {
+  if (!config.screenshot.empty() && !config.has_display())
+    return fail(ErrorCode::kInvalidArgument, "--screenshot '{}': there is no display; add --vga std",
+                config.screenshot);
+  if (config.display != DisplayKind::kStd) return {};
+  if (config.board == BoardKind::kMicro)
+    return fail(ErrorCode::kInvalidArgument,
+                "--vga std needs a PCI bus, which --board micro lacks; use --board pc");
+  if (config.engine == "kvm")
+    return fail(ErrorCode::kInvalidArgument,
+                "--engine kvm: --vga std does not run on it yet; choose --engine bt");
+  return {};
+}
+
 }  // namespace
 
 Result<> check_config(const MachineConfig& config) {
   VELLUM_TRY(check_boot(config));
+  VELLUM_TRY(check_display(config));
   if (config.cpus == 0) return fail(ErrorCode::kInvalidArgument, "--cpus 0: a machine needs at least 1 vCPU");
   if (config.cpus > kMaxCpus)
     return fail(ErrorCode::kInvalidArgument,

@@ -19,9 +19,16 @@ enum class ClockKind : u8 { kReal, kVirtual };
 enum class BoardKind : u8 { kPc, kMicro };
 /// Which of the guest's lines has the user's keys: the first serial port, or a virtio-console.
 enum class ConsoleKind : u8 { kSerial, kVirtio };
+enum class DisplayKind : u8 {
+  kAuto,  ///< for users: kStd with firmware, else kNone; a board takes it for kNone
+  kNone,
+  kStd  ///< QEMU's standard VGA
+};
 
 /// SeaBIOS, where Debian's package seabios puts it.
 inline constexpr const char* kDefaultBios = "/usr/share/seabios/bios-256k.bin";
+/// The display adapter's BIOS, likewise.
+inline constexpr const char* kVgaBios = "/usr/share/seabios/vgabios-stdvga.bin";
 
 struct MachineConfig {
   std::string kernel;                ///< path; empty: firmware boots a disk
@@ -42,11 +49,17 @@ struct MachineConfig {
   ConsoleKind console = ConsoleKind::kSerial;
   std::vector<DiskConfig> disks;     ///< a virtio-blk each
   std::vector<net::NetConfig> nets;  ///< a virtio-net each
-  bool debug_exit = false;           ///< isa-debug-exit at port 0xf4
-  std::string debugcon;              ///< path that ports 0xe9 and 0x402 write to, or empty: no such ports
-  bool no_reboot = false;            ///< a reset ends the run
+  DisplayKind display = DisplayKind::kAuto;
+  std::string screenshot;   ///< path that the screen goes to at the end, or empty
+  bool debug_exit = false;  ///< isa-debug-exit at port 0xf4
+  std::string debugcon;     ///< path that ports 0xe9 and 0x402 write to, or empty: no such ports
+  bool no_reboot = false;   ///< a reset ends the run
   TraceKind trace = TraceKind::kNone;
   std::string trace_file;  ///< path that traces go to, or empty: standard error
+
+  bool has_display() const {
+    return display == DisplayKind::kStd || (display == DisplayKind::kAuto && kernel.empty());
+  }
 };
 
 /// APIC ids are 8 bits and 255 is the broadcast; beyond a few dozen vCPUs nothing has been tested.

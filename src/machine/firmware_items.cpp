@@ -35,7 +35,7 @@ std::vector<u8> boot_order(const std::vector<std::string>& paths) {
 FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request) {
   FwCfgItems items;
   items.add_number<u64>(FwCfgItems::kRamSize, ram.low_size());
-  items.add_number<u16>(FwCfgItems::kNoGraphic, 1);
+  items.add_number<u16>(FwCfgItems::kNoGraphic, request.display ? 0 : 1);
   items.add_number<u16>(FwCfgItems::kCpuCount, static_cast<u16>(request.cpus));
   items.add_number<u16>(FwCfgItems::kMaxCpus, static_cast<u16>(request.cpus));
   items.add_number<u32>(FwCfgItems::kIrq0Override, 1);  // IRQ 0 is I/O APIC input 2
@@ -45,6 +45,7 @@ FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request) {
   tables.cpu_count = request.cpus;
   tables.pci = true;
   tables.ram_size = ram.size();
+  tables.display = request.display;
   AcpiFiles acpi = build_acpi_files(tables);
   items.add_file("etc/acpi/tables", std::move(acpi.tables));
   items.add_file("etc/acpi/rsdp", std::move(acpi.rsdp));

@@ -12,6 +12,7 @@ namespace vellum {
 
 struct FirmwareRequest {
   unsigned cpus = 1;
+  bool display = false;
   /// Open Firmware paths of what can be booted, as boot_path() makes them; the first is tried first.
   std::vector<std::string> boot_order;
 };

@@ -14,9 +14,13 @@ Result<> load_guest(Board& board, const MachineConfig& config, const LoadProgres
   request.command_line = config.append;
   request.protocol = protocol;
   const auto identity = board.cpu_model().cpuid(1, 0, {.cpu_count = config.cpus});
-  request.firmware = {config.cpus,   identity.eax,
-                      identity.edx,  config.board == BoardKind::kPc,
-                      config.memory, board.virtio_mmio_devices()};
+  request.firmware = {config.cpus,
+                      identity.eax,
+                      identity.edx,
+                      config.board == BoardKind::kPc,
+                      config.memory,
+                      board.virtio_mmio_devices(),
+                      board.display() != nullptr};
   VELLUM_TRY_ASSIGN(plan, load(request, board.ram(), progress));
   spdlog::info("{}: {}", config.kernel, plan.description);
 

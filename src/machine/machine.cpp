@@ -15,6 +15,7 @@
 #include "machine/engine_choice.hpp"
 #include "machine/host_time.hpp"
 #include "machine/load_guest.hpp"
+#include "machine/screenshot.hpp"
 
 namespace vellum {
 
@@ -94,6 +95,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   VELLUM_TRY_ASSIGN(ended, EventFd::create());
   MachineConfig chosen = config;
   VELLUM_TRY_ASSIGN_TO(chosen.engine, choose_engine(config, kvm::host_api()));
+  chosen.display = config.has_display() ? DisplayKind::kStd : DisplayKind::kNone;
   std::unique_ptr<Machine> machine(new Machine(chosen, loop, std::move(progress), std::move(ended)));
   if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
   if (config.console == ConsoleKind::kVirtio) machine->hvc_sink_ = std::make_unique<HvcSink>(*machine);
@@ -156,9 +158,14 @@ Result<> Machine::open_disks() {
 }
 
 Result<> Machine::open_bios() {
-  if (!config_.kernel.empty()) return {};
-  VELLUM_TRY_ASSIGN_TO(bios_, read_bios(config_.bios));
+  if (config_.kernel.empty()) VELLUM_TRY_ASSIGN_TO(bios_, read_bios(config_.bios));
+  if (config_.display == DisplayKind::kStd) VELLUM_TRY_ASSIGN_TO(vga_bios_, read_vga_bios());
   return {};
+}
+
+Result<> Machine::write_screenshot() const {
+  if (config_.screenshot.empty() || board_ == nullptr) return {};
+  return vellum::write_screenshot(*board_->display(), config_.screenshot);
 }
 
 Result<> Machine::open_networks() {
@@ -181,7 +188,8 @@ Result<> Machine::power_on() {
                                  disks_,
                                  nets_,
                                  bios_,
-                                 hvc_sink_.get()};
+                                 hvc_sink_.get(),
+                                 vga_bios_};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
   VELLUM_TRY(load_guest(*board_, config_, progress_));

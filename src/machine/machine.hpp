@@ -54,6 +54,9 @@ class Machine {
   /// Ends waiting for that reader, now and later. Any thread.
   void abandon_output();
 
+  /// Writes the screen to where the configuration says, if it does. After the run.
+  Result<> write_screenshot() const;
+
   /// Stops all vCPUs at an instruction boundary; host time, and with it a real clock, goes on.
   void pause();
   void resume();
@@ -90,7 +93,7 @@ class Machine {
   FileDescriptor debug_console_file_;
   std::unique_ptr<Output> debug_console_;
   std::unique_ptr<TraceSink> trace_;
-  std::vector<u8> bios_;  ///< empty: none
+  std::vector<u8> bios_, vga_bios_;  ///< empty: none
   std::vector<BoardDisk> disks_;
   std::vector<BoardNet> nets_;
   std::vector<FileDescriptor> net_places_;  ///< what reserves the cards' addresses

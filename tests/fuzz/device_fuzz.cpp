@@ -7,6 +7,8 @@
 
 #include <array>
 
+#include "devices/display/vga_ports.hpp"
+#include "devices/display/vga_window.hpp"
 #include "devices/legacy/acpi_pm.hpp"
 #include "devices/legacy/fw_cfg.hpp"
 #include "devices/legacy/i8042.hpp"
@@ -44,6 +46,8 @@ constexpr PortRange kPorts[] = {
     {DebugConsole::kPort, DebugConsole::kPortCount},
     {DebugConsole::kFirmwarePort, DebugConsole::kPortCount},
     {FwCfg::kPort, FwCfg::kPortCount},
+    {vga::kPort, vga::kPortCount},
+    {vga::Dispi::kPort, vga::Dispi::kPortCount},
 };
 constexpr std::array<u8, 4> kSizes{1, 2, 4, 8};
 
@@ -86,7 +90,7 @@ class Driver {
         return;
       case 14:
         if (v.board.read_cr8() > 15) __builtin_trap();
-        return;
+        return display();
       default:
         return fuzz::advance(board_, input_.take<u16>());
     }
@@ -152,6 +156,19 @@ class Driver {
     if (index >= 0x80) mmio.write(address, width, input_.take<u64>());
   }
 
+  // The window, or the registers in memory.
+  void display() {
+    Bus& mmio = fuzz::vcpu(board_, 0).space.mmio;
+    const u8 choice = input_.take<u8>();
+    pci::Function& function = *board_.pci()->bus->at(pci::devfn(vga::Adapter::kDevice, 0));
+    const u64 registers = function.read_config(pci::kBar0 + 8, 4) + 0x400 + (input_.take<u16>() & 0x1ff);
+    const u64 window = vga::kWindow + u64{input_.take<u16>()} * 2;
+    const u64 address = (choice & 1) != 0 ? registers : window;
+    const unsigned width = kSizes[choice >> 1 & 3];
+    check_width(mmio.read(address, width), width);
+    mmio.write(address, width, input_.take<u32>());
+  }
+
   Board& board_;
   fuzz::Input& input_;
 };
@@ -188,6 +205,11 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   auto board = *fuzz::make_board(around);
   Driver driver(*board, input);
   while (!input.empty()) driver.step();
+  if (size % 16 == 0) {  // drawing takes long
+    const auto screen = board->display()->screen();
+    if (screen.rgb.size() != std::size_t{screen.width} * screen.height * 3) __builtin_trap();
+    board->display()->text();
+  }
 
   const auto restored = fuzz::make_board(around, board->save());
   VELLUM_ASSERT(restored, "a board's own state was refused: {}", restored.error().message);

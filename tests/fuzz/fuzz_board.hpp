@@ -31,7 +31,11 @@ struct Surroundings {
   NullSink serial, console;
   std::array<u8, 64 << 10> bios{};
   BoardResources resources{control, serial, &console, 1'767'225'600};
-  Surroundings() { resources.bios = bios; }
+  Surroundings() {
+    resources.bios = bios;
+    resources.vga_bios = std::span(bios).first(0x8000);
+    resources.vga_memory = 256 << 10;
+  }
 };
 
 inline MachineConfig board_config() {
@@ -40,6 +44,7 @@ inline MachineConfig board_config() {
   config.cpus = kVcpus;
   config.clock = ClockKind::kVirtual;
   config.debug_exit = true;
+  config.display = DisplayKind::kStd;
   config.engine = "interp";  // vcpu() below knows its inside
   return config;
 }

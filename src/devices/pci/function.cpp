@@ -21,6 +21,8 @@ u32 type_bits(BarKind kind) {
       return 1;
     case BarKind::kMemory32:
       return 0;
+    case BarKind::kMemory32Prefetchable:
+      return 8;
     case BarKind::kMemory64:
       return 4;
     default:
@@ -61,6 +63,13 @@ void Function::add_bar(unsigned index, const Bar& bar, BusDevice& device) {
   config_.define(kBar0 + 4 * index, wide ? 8 : 4, type_bits(bar.kind), mask);
   Decoder& decoder = bar.kind == BarKind::kIo ? bus_.ports() : bus_.memory();
   bars_[index] = MappedBar{bar, decoder.add(device, bar.size, name_ + " bar" + std::to_string(index))};
+}
+
+void Function::add_rom(u64 size, BusDevice& device) {
+  VELLUM_ASSERT(std::has_single_bit(size) && size >= 2048 && !rom_window_, "ROM of {}: {:#x} bytes", name_,
+                size);
+  config_.define(kRomBar, 4, 0, (~(size - 1) & 0xffff'f800) | kRomEnable);
+  rom_window_ = bus_.memory().add(device, size, name_ + " rom");
 }
 
 unsigned Function::add_capability(u8 id, std::span<const u8> body) {
@@ -149,14 +158,30 @@ void Function::update_bars() {
   for (unsigned index = 0; index < kBars; ++index) {
     if (!bars_[index]) continue;
     const auto& [bar, window] = *bars_[index];
-    const unsigned at = kBar0 + 4 * index;
-    u64 address = config_.get(at, 4) & ~(bar.kind == BarKind::kIo ? u64{3} : u64{15});
-    if (is_64bit(bar.kind)) address |= u64{config_.get(at + 4, 4)} << 32;
-    const bool io = bar.kind == BarKind::kIo;
-    // 0 is where a BAR stands that nobody has set yet.
-    const bool decoded = (command & (io ? kIoEnable : kMemoryEnable)) != 0 && address != 0;
-    (io ? bus_.ports() : bus_.memory()).move(window, decoded ? std::optional(address) : std::nullopt);
+    (bar.kind == BarKind::kIo ? bus_.ports() : bus_.memory()).move(window, decoded(index));
   }
+  if (rom_window_) {
+    const u32 rom = config_.get(kRomBar, 4);
+    const u64 address = rom & 0xffff'f800;
+    const bool answers = (command & kMemoryEnable) != 0 && (rom & kRomEnable) != 0 && address != 0;
+    bus_.memory().move(*rom_window_, answers ? std::optional(address) : std::nullopt);
+  }
+}
+
+std::optional<u64> Function::decoded(unsigned index) const {
+  const BarKind kind = bars_[index]->bar.kind;
+  const unsigned at = kBar0 + 4 * index;
+  const bool io = kind == BarKind::kIo;
+  u64 address = config_.get(at, 4) & ~(io ? u64{3} : u64{15});
+  if (is_64bit(kind)) address |= u64{config_.get(at + 4, 4)} << 32;
+  // 0 is where a BAR stands that nobody has set yet.
+  if ((config_.get(kCommand, 2) & (io ? kIoEnable : kMemoryEnable)) == 0 || address == 0) return std::nullopt;
+  return address;
+}
+
+std::optional<u64> Function::bar_address(unsigned index) const {
+  std::scoped_lock lock(config_mutex_);
+  return decoded(index);
 }
 
 void Function::update_interrupt() {

@@ -40,7 +40,7 @@ struct FunctionState {
   }
 };
 
-enum class BarKind : u8 { kIo, kMemory32, kMemory64, kMemory64Prefetchable };
+enum class BarKind : u8 { kIo, kMemory32, kMemory32Prefetchable, kMemory64, kMemory64Prefetchable };
 
 struct Bar {
   BarKind kind = BarKind::kMemory32;
@@ -78,6 +78,8 @@ class Function {
   const ConfigSpace& config() const { return config_; }
   /// A 64-bit BAR takes the next index, too. `device` lives as long as the bus.
   void add_bar(unsigned index, const Bar& bar, BusDevice& device);
+  /// The expansion ROM's address register (§6.2.5.2). `size`: a power of two, 2 KiB at least.
+  void add_rom(u64 size, BusDevice& device);
   /// Appends a capability of `body.size()` bytes behind id and next pointer. Returns the offset of its id.
   unsigned add_capability(u8 id, std::span<const u8> body);
   /// `bar`: a BAR of its own, 32-bit memory.
@@ -89,6 +91,8 @@ class Function {
 
   /// Drives the interrupt pin. Any thread.
   void set_interrupt(bool asserted);
+  /// Where a memory BAR is decoded, or nothing while it is not.
+  std::optional<u64> bar_address(unsigned index) const;
   /// nullptr: the function has no MSI-X.
   Msix* msix() { return msix_.get(); }
   /// Guest memory as this function may access it.
@@ -109,6 +113,7 @@ class Function {
   };
   // With config_mutex_ held.
   void update_bars();
+  std::optional<u64> decoded(unsigned index) const;
   void update_interrupt();
   void update_msix();
 
@@ -116,6 +121,7 @@ class Function {
   const std::string name_;
   ConfigSpace config_;
   std::array<std::optional<MappedBar>, kBars> bars_;
+  std::optional<unsigned> rom_window_;
   std::unique_ptr<Msix> msix_;
   unsigned msix_capability_ = 0;
   unsigned last_capability_ = 0, next_free_ = 0x40;

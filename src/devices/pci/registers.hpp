@@ -14,6 +14,7 @@ inline constexpr unsigned kConfigSize = 256, kBars = 6;
 // Command and status (§6.2.2, §6.2.3).
 inline constexpr u16 kIoEnable = 1 << 0, kMemoryEnable = 1 << 1, kMasterEnable = 1 << 2,
                      kParityResponse = 1 << 6, kSerrEnable = 1 << 8, kInterruptDisable = 1 << 10;
+inline constexpr u32 kRomEnable = 1;  ///< in the expansion ROM's address register
 inline constexpr u16 kInterruptStatus = 1 << 3, kCapabilityList = 1 << 4, kDevselMedium = 1 << 9,
                      kErrorBits = 0xf900;  ///< write 1 to clear
 

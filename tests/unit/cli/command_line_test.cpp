@@ -146,6 +146,17 @@ TEST(CommandLine, FirmwareAndAKernelExcludeEachOther) {
   EXPECT_NE(error_of({"run", "disk", "--engine", "kvm"}).find("--engine bt"), std::string::npos);
 }
 
+TEST(CommandLine, ADisplayIsThereWithFirmwareUnlessToldOtherwise) {
+  EXPECT_TRUE(run_options({"run", "disk"}).machine.has_display());
+  EXPECT_FALSE(run_options({"run", "disk", "--vga", "none"}).machine.has_display());
+  EXPECT_FALSE(run_options({"run", "--kernel", "k"}).machine.has_display());
+  EXPECT_TRUE(run_options({"run", "--kernel", "k", "--vga", "std"}).machine.has_display());
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--screenshot", "s.png"}),
+            "--screenshot 's.png': there is no display; add --vga std");
+  EXPECT_NE(error_of({"run", "--kernel", "k", "--vga", "std", "--board", "micro"}).find("--board pc"),
+            std::string::npos);
+}
+
 TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--memory", "512Q"}),
             "--memory '512Q': unknown unit 'Q'; use K, M, G or T, as in 512M");

@@ -11,7 +11,7 @@ std::string text_of(const std::vector<u8>* bytes) {
 
 TEST(FirmwareItems, ProcessorsAndMemoryAreTold) {
   const auto ram = std::move(*GuestRam::create(64 << 20));
-  const FwCfgItems items = firmware_items(*ram, {.cpus = 3, .boot_order = {}});
+  const FwCfgItems items = firmware_items(*ram, {.cpus = 3, .display = true, .boot_order = {}});
 
   EXPECT_EQ(*items.find(FwCfgItems::kCpuCount), (std::vector<u8>{3, 0}));
   EXPECT_EQ(*items.find(FwCfgItems::kRamSize), (std::vector<u8>{0, 0, 0, 4, 0, 0, 0, 0}));
@@ -40,7 +40,8 @@ TEST(FirmwareItems, TheAcpiTablesComeWithTheirLoader) {
 
 TEST(FirmwareItems, TheBootOrderIsAListOfPaths) {
   const auto ram = std::move(*GuestRam::create(1 << 20));
-  const FirmwareRequest two{.cpus = 1, .boot_order = {virtio_disk_path(3 << 3), virtio_disk_path(0x1f << 3)}};
+  const FirmwareRequest two{
+      .cpus = 1, .display = false, .boot_order = {virtio_disk_path(3 << 3), virtio_disk_path(0x1f << 3)}};
 
   EXPECT_EQ(text_of(firmware_items(*ram, two).find_file("bootorder")),
             std::string("/pci@i0cf8/scsi@3/disk@0,0\n/pci@i0cf8/scsi@1f/disk@0,0") + '\0');
