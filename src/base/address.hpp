@@ -57,6 +57,7 @@ struct GuestPhysRange {
   u64 size = 0;
   constexpr bool contains(GuestPhys a) const { return a.value - start.value < size; }
   constexpr GuestPhys end() const { return start + size; }
+  constexpr bool operator==(const GuestPhysRange&) const = default;
 };
 
 }  // namespace vellum

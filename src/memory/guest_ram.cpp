@@ -1,8 +1,6 @@
 #include "memory/guest_ram.hpp"
 
-#include <linux/membarrier.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include <ctime>
 
 #include "base/assert.hpp"
+#include "base/thread_barrier.hpp"
 
 namespace vellum {
 namespace {
@@ -22,15 +21,6 @@ u32 now_ms() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   return static_cast<u32>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
-}
-
-// A full memory barrier on every running thread of this process. Without the expedited form (seccomp, old
-// kernels) the slower global one does the same.
-void barrier_on_all_threads() {
-  static const bool registered =
-      ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  if (registered && ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return;
-  ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
 }  // namespace
@@ -198,6 +188,7 @@ bool GuestRam::forget_old_code(GuestPhys a) {
   const std::lock_guard lock(code_mutex_);
   if (page.chunks.load(std::memory_order_relaxed) == 0 || now_ms() - page.tracked_ms < kOldMs) return false;
   raise_generation(page);
+  mark_dirty(page);
   page.chunks.store(0, std::memory_order_seq_cst);
   if (views_ != nullptr) views_->release(page_number(page) << kPageShift);
   return true;
@@ -212,9 +203,11 @@ bool GuestRam::note_store(GuestPhys a, u64 size) {
     if ((page.chunks.load(std::memory_order_relaxed) & touched) != 0) {
       const std::lock_guard lock(code_mutex_);
       raise_generation(page);
+      mark_dirty(page);
       // No code of this page is valid now, so it need not be watched, nor protected, until some is decoded
-      // again.
-      if (views_ != nullptr && page.chunks.exchange(0, std::memory_order_seq_cst) != 0)
+      // again. (All chunks: the dirty log's, which has seen it now.)
+      const bool forget = views_ != nullptr || page.chunks.load(std::memory_order_relaxed) == ~u64{0};
+      if (forget && page.chunks.exchange(0, std::memory_order_seq_cst) != 0 && views_ != nullptr)
         views_->release(page_number(page) << kPageShift);
       hit = true;
     }

@@ -25,6 +25,7 @@
 #include "base/address.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "memory/dirty_source.hpp"
 #include "memory/pmap.hpp"
 #include "memory/ram_views.hpp"
 #include "memory/residency.hpp"
@@ -33,8 +34,8 @@ namespace vellum {
 
 /// What an engine needs to notice that code changed, for one 4 KiB page of RAM.
 struct CodePage {
-  /// Bit n set: bytes 64n … 64n+63 were fetched as code. Set by engines; once there are views, a store to
-  /// such a byte clears all.
+  /// Bit n set: bytes 64n … 64n+63 were fetched as code, or a store to them is the dirty log's business. Set
+  /// by engines; once there are views, or a dirty log, a store to such a byte clears all.
   std::atomic<u64> chunks{0};
   /// Raised by every store that hit a chunk with code; decoded code remembers the value it was decoded under.
   std::atomic<u32> generation{0};
@@ -68,6 +69,7 @@ class GuestRam {
   u64 size() const { return size_; }
   u64 low_size() const { return low_size_; }
   u64 high_size() const { return high_size_; }
+  u64 block_room() const { return block_room_; }
   int memfd() const { return fd_.get(); }
   /// The RAM ranges in ascending order: one or two.
   std::vector<GuestPhysRange> ranges() const;
@@ -124,6 +126,28 @@ class GuestRam {
   /// `changed` runs after each change, on the thread that made it. Before the machine runs.
   void on_remap(std::function<void()> changed) { remapped_ = std::move(changed); }
 
+  /// A run of guest-physical pages in which reads find memory, in one piece of the host's.
+  struct Piece {
+    GuestPhysRange range;
+    u8* host = nullptr;
+    bool stores = true;  ///< reach the same memory; else they are the bus's, or go elsewhere
+    bool operator==(const Piece&) const = default;
+  };
+  /// All of them, ascending, as few as can be: for who hands memory on as a whole.
+  std::vector<Piece> pieces() const;
+
+  // --- The dirty log: which pages of memory are stored to. Any thread, but one caller at a time. ---
+  /// `source` sees stores that do not come by here. Before the machine runs, and until it is gone.
+  void add_dirty_source(DirtySource& source);
+  void remove_dirty_source(DirtySource& source);
+  /// From now on; every page counts as clean.
+  void start_dirty_log();
+  void stop_dirty_log();
+  /// The pages stored to since the last call, or since the log was started: bit n % 64 of word n / 64 is page
+  /// n of the memfd. What is read from a page afterwards is no older than the store that made it dirty; a
+  /// store that comes later is in the next answer.
+  std::vector<u64> take_dirty_pages();
+
   /// Announces that bytes [a, a+size) of one page are about to be decoded: later stores there raise the
   /// generation. Returns the generation to remember. A barrier on all threads of the process orders it
   /// against stores in flight (docs/design/self-modifying-code.md).
@@ -159,6 +183,11 @@ class GuestRam {
     return pmap_.find(a, direction);
   }
   void raise_generation(CodePage& page);
+  /// Under code_mutex_.
+  void mark_dirty(const CodePage& page) {
+    if (!dirty_.empty()) dirty_[page_number(page) / 64] |= u64{1} << page_number(page) % 64;
+  }
+  void watch_stores_to(u64 page);
   u64 page_number(const CodePage& page) const { return static_cast<u64>(&page - code_pages_.get()); }
   u8* at(u64 offset) const { return offset == Pmap::kBus ? nullptr : base_ + offset; }
   struct Block {
@@ -175,12 +204,14 @@ class GuestRam {
   u64 block_room_;
   Residency residency_;  ///< of the main mapping
   std::mutex split_lock_;
-  std::mutex code_mutex_;  ///< changes of code_pages_ but for generations that invalidate() raises, views_,
-                           ///< pmap_, blocks_
+  mutable std::mutex code_mutex_;  ///< changes of code_pages_ but for generations that invalidate() raises,
+                                   ///< views_, pmap_, blocks_, dirty_
   std::unique_ptr<CodePage[]> code_pages_;
   std::vector<CodeWatcher*> code_watchers_;  ///< code_mutex_
   std::unique_ptr<RamViews> views_;
   bool views_refused_ = false;
+  std::vector<u64> dirty_;  ///< empty: there is no log
+  std::vector<DirtySource*> dirty_sources_;
   Pmap pmap_;
   std::vector<Block> blocks_;
   u64 blocks_end_ = 0;  ///< of the room: what is taken

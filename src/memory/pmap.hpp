@@ -59,6 +59,19 @@ class Pmap {
     return kBus;
   }
 
+  struct BlockPlace {
+    GuestPhysRange range;
+    u64 offset = 0;
+    Access access = Access::kNone;
+  };
+  /// Under GuestRam's lock.
+  BlockPlace block(unsigned index) const {
+    const Block& b = blocks_[index];
+    return {{GuestPhys(b.start.load(std::memory_order_relaxed)), b.size.load(std::memory_order_relaxed)},
+            b.offset.load(std::memory_order_relaxed),
+            b.access.load(std::memory_order_relaxed)};
+  }
+
   void set_shadow(u64 page, u64 reads, u64 writes) {
     shadow_[page].reads.store(reads, std::memory_order_release);
     shadow_[page].writes.store(writes, std::memory_order_release);
