@@ -1,6 +1,7 @@
 #include "machine/board.hpp"
 
 #include "base/assert.hpp"
+#include "base/log.hpp"
 #include "boot/entry_state.hpp"
 #include "boot/memory_map.hpp"
 #include "cpu/bt/translator.hpp"
@@ -127,9 +128,8 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   VELLUM_TRY(add_virtio(wiring, config, resources, states));
   if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources.bios, states));
   if (config.display == DisplayKind::kStd) VELLUM_TRY(add_display(resources, states));
-  ram_->on_remap([this] {
-    for (Hazards* hazards : this->hazards()) hazards->set(Hazards::kTlbFlush);
-  });
+  ram_->on_remap([this] { remapped(); });
+  if (kvm_ != nullptr) VELLUM_TRY(kvm_->remap());
   VELLUM_TRY(add_vcpus(config, resources, states));
   return states.finish();
 }
@@ -245,6 +245,14 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
     VELLUM_TRY(add_virtio_device(
         wiring, devices_.make<virtio::Rng>(context, states.next<virtio::Rng::State>()), states));
   return {};
+}
+
+void Board::remapped() {
+  if (kvm_ == nullptr) {
+    for (Hazards* hazards : this->hazards()) hazards->set(Hazards::kTlbFlush);
+  } else if (const Result<> mapped = kvm_->remap(); !mapped) {
+    VELLUM_WARN_GUEST("{}; the guest cannot run code there", mapped.error().message);
+  }
 }
 
 // Its memory's block comes after the firmware's, which keeps its place where a guest puts one over the other.

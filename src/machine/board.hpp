@@ -122,6 +122,8 @@ class Board {
   Result<u8> add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states);
   Result<> add_display(const BoardResources& resources, StateQueue& states);
   Result<> add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states);
+  /// Memory has other places now: whoever knows the old ones has to hear of it. Any thread.
+  void remapped();
   Result<> add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
 
   // In the order of building; later ones refer to earlier ones.

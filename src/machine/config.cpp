@@ -23,9 +23,6 @@ Result<> check_boot(const MachineConfig& config) {
   if (config.board == BoardKind::kMicro)
     return fail(ErrorCode::kInvalidArgument,
                 "firmware needs a PCI bus, which --board micro lacks; use --board pc, or --kernel FILE");
-  if (config.engine == "kvm")
-    return fail(ErrorCode::kInvalidArgument,
-                "--engine kvm: firmware does not run on it yet; choose --engine bt, or --kernel FILE");
   return {};
 }
 
@@ -37,9 +34,6 @@ Result<> check_display(const MachineConfig& config) {
   if (config.board == BoardKind::kMicro)
     return fail(ErrorCode::kInvalidArgument,
                 "--vga std needs a PCI bus, which --board micro lacks; use --board pc");
-  if (config.engine == "kvm")
-    return fail(ErrorCode::kInvalidArgument,
-                "--engine kvm: --vga std does not run on it yet; choose --engine bt");
   return {};
 }
 

@@ -23,9 +23,7 @@ Result<std::string> choose_engine(const MachineConfig& config, kvm::KvmApi& api)
         ErrorCode::kUnsupported,
         "--engine bt: this processor has no BMI2, which translated code uses; choose --engine interp");
   if (config.engine != "kvm" && !automatic) return config.engine;
-  // check_config() refuses kvm for each of them.
-  if (config.clock == ClockKind::kVirtual || config.kernel.empty() || config.has_display())
-    return without_kvm();
+  if (config.clock == ClockKind::kVirtual) return without_kvm();  // check_config() refuses kvm
   const auto result = kvm::run_self_test(api, kvm::Patience::times(config.kvm_patience));
   if (result && result->passed) return std::string("kvm");
   if (!automatic) {

@@ -16,7 +16,14 @@ KvmEngine::KvmEngine(Vm& vm, Vm::Vcpu vcpu, unsigned index, AddressSpace& space,
       kvm_(std::move(vcpu)),
       registers_(vm, kvm_, index),
       kicker_(*kvm_.run),
-      v_(index, space, board, clock, model, hazards) {}
+      v_(index, space, board, clock, model, hazards) {
+  vm_.gate().add(kicker_);
+}
+
+KvmEngine::~KvmEngine() {
+  v_.hazards.set_kicker(nullptr);
+  vm_.gate().remove(kicker_);
+}
 
 Result<std::unique_ptr<KvmEngine>> KvmEngine::create(Vm& vm, unsigned index, AddressSpace& space,
                                                      VcpuBoard& board, Clock& clock,
@@ -95,6 +102,11 @@ int KvmEngine::enter() {
     kicker_.leave();
     return -EAGAIN;
   }
+  if (vm_.gate().closed()) [[unlikely]] {
+    kicker_.leave();
+    vm_.gate().wait();
+    return -EAGAIN;
+  }
   entries_.add();
   const int result = kvm_.fd.call(KVM_RUN, 0ul);
   kicker_.leave();
@@ -113,10 +125,20 @@ void KvmEngine::vector_may_have_gone(int result) {
 
 void KvmEngine::complete_access() {
   if (!completion_due_) return;
-  kvm_.run->immediate_exit = 1;
-  kvm_.fd.call(KVM_RUN, 0ul);
-  kvm_.run->immediate_exit = 0;
+  enter_aside(true);
   completion_due_ = false;
+}
+
+int KvmEngine::enter_aside(bool briefly) {
+  for (;;) {
+    kicker_.enter(briefly);
+    if (!vm_.gate().closed()) break;
+    kicker_.leave();
+    vm_.gate().wait();
+  }
+  const int result = kvm_.fd.call(KVM_RUN, 0ul);
+  kicker_.leave();
+  return result;
 }
 
 // On the way out: the last access is completed, so that the registers are of an instruction boundary, and
@@ -130,8 +152,7 @@ Exit KvmEngine::leave(Exit exit) {
     if (!events || !(delivery_in_progress(*events) || vector_waits_)) break;
     const KickTimer timer(20'000);
     if (!timer.armed()) break;
-    kvm_.run->immediate_exit = 0;
-    const int result = kvm_.fd.call(KVM_RUN, 0ul);
+    const int result = enter_aside(false);
     vector_may_have_gone(result);
     flags_current_ = true;
     priority_to_board();

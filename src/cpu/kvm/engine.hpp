@@ -21,7 +21,7 @@ class KvmEngine final : public Engine {
   static Result<std::unique_ptr<KvmEngine>> create(Vm& vm, unsigned index, AddressSpace& space,
                                                    VcpuBoard& board, Clock& clock, const x86::CpuModel& model,
                                                    Hazards& hazards);
-  ~KvmEngine() override { v_.hazards.set_kicker(nullptr); }
+  ~KvmEngine() override;
 
   /// `budget` is not looked at: nothing counts steps here.
   Exit run(Budget budget) override;
@@ -57,9 +57,13 @@ class KvmEngine final : public Engine {
   Exit leave(Exit exit);
   /// What the last exit's access answered reaches the registers.
   void complete_access();
+  /// KVM_RUN for its side effects, outside of the loop; `briefly`: without an instruction of the guest.
+  int enter_aside(bool briefly);
 
   void port_io();
   void mmio();
+  /// False: it is no memory.
+  bool access_memory(GuestPhys at, std::span<u8> data, bool write);
   void msr_read();
   void msr_write();
   Exit shut_down();

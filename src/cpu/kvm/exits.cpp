@@ -149,6 +149,8 @@ void KvmEngine::mmio() {
         apic != ~u64{0} && address - apic < kPageSize && (address & kPageMask) + step <= kPageSize;
     const auto offset = static_cast<u32>(address & kPageMask);
     u8* const data = access.data + i;
+    // Memory that has no slot for this direction: what stores find and reads do not.
+    if (!is_apic && access_memory(GuestPhys(address), {data, step}, access.is_write != 0)) continue;
     if (access.is_write != 0) {
       if (is_apic)
         v_.board.write_apic_page(offset, step, load(data, step));
@@ -160,6 +162,10 @@ void KvmEngine::mmio() {
     if (is_apic && access.is_write != 0 && offset == kTprOffset) priority_from_board();
   }
   (access.is_write != 0 ? mmio_writes_ : mmio_reads_).add();
+}
+
+bool KvmEngine::access_memory(GuestPhys at, std::span<u8> data, bool write) {
+  return write ? v_.space.write(at, data) : v_.space.read(at, data);
 }
 
 // The MSRs that is_routed_msr() names, and those that the kernel has not or refuses to give this value. The

@@ -27,10 +27,10 @@ int kick_signal() {
   return number;
 }
 
-void VcpuKicker::enter() {
+void VcpuKicker::enter(bool briefly) {
   static thread_local const pid_t self = thread_id();  // a system call, made once for each thread
   // SAFETY: shared with the kernel and other threads, as the interface has it: a byte, written atomically.
-  __atomic_store_n(&run_.immediate_exit, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&run_.immediate_exit, briefly ? 1 : 0, __ATOMIC_RELAXED);
   thread_.store(self, std::memory_order_relaxed);
   in_guest_.store(true, std::memory_order_seq_cst);
 }

@@ -30,9 +30,11 @@ class VcpuKicker final : public Kicker {
   explicit VcpuKicker(kvm_run& run) : run_(run) {}
   void kick() override;
 
-  /// On the vCPU's thread, before it looks at the hazards for the last time before KVM_RUN.
-  void enter();
+  /// On the vCPU's thread, before it looks at the hazards for the last time before KVM_RUN. `briefly`: that
+  /// is to return at once, as if kicked already.
+  void enter(bool briefly = false);
   void leave() { in_guest_.store(false, std::memory_order_release); }
+  bool in_guest() const { return in_guest_.load(std::memory_order_seq_cst); }
 
  private:
   kvm_run& run_;

@@ -23,6 +23,7 @@ struct Needed {
 };
 constexpr std::array kNeeded{
     Needed{KVM_CAP_USER_MEMORY, "memory slots"},
+    Needed{KVM_CAP_READONLY_MEM, "read-only memory slots"},
     Needed{KVM_CAP_IMMEDIATE_EXIT, "immediate_exit (Linux 4.12)"},
     Needed{KVM_CAP_USER_NMI, "NMIs from user space"},
     Needed{KVM_CAP_VCPU_EVENTS, "vCPU events"},
@@ -84,11 +85,11 @@ Result<std::unique_ptr<Vm>> Vm::create(KvmApi& api, GuestRam& ram, Irqchip irqch
                 KVM_API_VERSION);
   const int vm_fd = system.call(KVM_CREATE_VM, 0ul);
   if (vm_fd < 0) return refused("KVM_CREATE_VM", vm_fd);
-  std::unique_ptr<Vm> vm(new Vm(api, std::move(system), Handle(api, vm_fd)));
+  std::unique_ptr<Vm> vm(new Vm(api, std::move(system), Handle(api, vm_fd), ram));
   VELLUM_TRY(vm->look_at_abilities());
   VELLUM_TRY(vm->create_apics(irqchip));
   VELLUM_TRY(vm->set_up());
-  VELLUM_TRY(vm->map(ram));
+  VELLUM_TRY(vm->remap());
   return vm;
 }
 
@@ -176,19 +177,8 @@ int Vm::set_io_apic_routes(const std::array<Message, kIoApicPins>& routes) const
   return vm_.call(kSetGsiRouting, &table);
 }
 
-Result<> Vm::map(GuestRam& ram) {
-  u32 slot = 0;
-  for (const GuestPhysRange& range : ram.ranges()) {
-    kvm_userspace_memory_region region{};
-    region.slot = slot++;
-    region.guest_phys_addr = range.start.value;
-    region.memory_size = range.size;
-    // SAFETY: GuestRam outlives the VM and never moves.
-    region.userspace_addr = reinterpret_cast<u64>(ram.host(range.start));
-    if (const int result = vm_.call(KVM_SET_USER_MEMORY_REGION, &region); result < 0)
-      return refused("KVM_SET_USER_MEMORY_REGION", result);
-  }
-  return {};
+Result<> Vm::remap() {
+  return gate_.while_closed([this] { return slots_.update(); });
 }
 
 Result<Vm::Vcpu> Vm::add_vcpu(unsigned index) {

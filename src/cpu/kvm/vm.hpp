@@ -7,8 +7,9 @@
 #include <vector>
 
 #include "cpu/kvm/api.hpp"
+#include "cpu/kvm/entry_gate.hpp"
 #include "cpu/kvm/irqchip.hpp"
-#include "memory/guest_ram.hpp"
+#include "cpu/kvm/memory_slots.hpp"
 
 namespace vellum::kvm {
 
@@ -31,6 +32,12 @@ class Vm {
   };
   Result<Vcpu> add_vcpu(unsigned index);
 
+  /// GuestRam's memory has other places now. Any thread outside of the guest; vCPUs that are in the guest
+  /// leave it for so long.
+  Result<> remap();
+  /// What entries into the guest pass.
+  EntryGate& gate() { return gate_; }
+
   /// Whether the local APICs are the kernel's. PIC, I/O APIC and PIT never are.
   bool kernel_apics() const { return kernel_apics_; }
   /// Any thread. The number of local APICs that took it, or -errno.
@@ -49,14 +56,16 @@ class Vm {
   const std::vector<kvm_cpuid_entry2>& supported_cpuid() const { return cpuid_; }
 
  private:
-  Vm(KvmApi& api, Handle system, Handle vm) : api_(api), system_(std::move(system)), vm_(std::move(vm)) {}
+  Vm(KvmApi& api, Handle system, Handle vm, GuestRam& ram)
+      : api_(api), system_(std::move(system)), vm_(std::move(vm)), slots_(vm_, ram) {}
   Result<> look_at_abilities();
   Result<> set_up();
   Result<> create_apics(Irqchip irqchip);
-  Result<> map(GuestRam& ram);
 
   KvmApi& api_;
   Handle system_, vm_;
+  MemorySlots slots_;
+  EntryGate gate_;
   Abilities abilities_;
   bool kernel_apics_ = false;
   EoiSink* eoi_sink_ = nullptr;

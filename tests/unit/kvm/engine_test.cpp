@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <thread>
 
 #include "cpu/bare_board.hpp"
 #include "scripted_kvm.hpp"
@@ -361,6 +362,62 @@ TEST_F(KvmEngineTest, InitAndSipiStartAProcessorAtTheSipisVector) {
   EXPECT_EQ(state.segment(x86::Seg::kCs).base, 0x9a000u);
   EXPECT_EQ(state.rip, 0u);
   EXPECT_EQ(state.activity, Activity::kRunning);
+}
+
+TEST_F(KvmEngineTest, AStoreThatFindsMemoryWhereReadsDoNotIsMade) {
+  ram->map_shadow({GuestPhys(0xf0000), 0x10000}, {}, {.kind = GuestRam::Behind::Kind::kRam});
+  ASSERT_TRUE(vm->remap());
+  ram->start_dirty_log();
+  kvm.steps = {mmio_exit(0xf1234, 4, 0x600d)};
+  stop_after_this();
+  engine->run(Budget{});
+
+  u32 stored = 0;
+  std::memcpy(&stored, ram->host(GuestPhys(0)) + 0xf1234, sizeof stored);
+  EXPECT_EQ(stored, 0x600du);
+  EXPECT_EQ(ram->take_dirty_pages()[3], u64{1} << (0xf1 - 192));
+  EXPECT_TRUE(mmio_device.writes.empty());
+}
+
+TEST_F(KvmEngineTest, AStoreToRomGoesToTheBus) {
+  ram->map_shadow({GuestPhys(0xf0000), 0x10000}, {.kind = GuestRam::Behind::Kind::kRam}, {});
+  Recorder flash;
+  ASSERT_TRUE(mmio.add(0xf0000, 0x10000, flash, "flash"));
+  kvm.steps = {mmio_exit(0xf1234, 4, 0x600d)};
+  stop_after_this();
+  engine->run(Budget{});
+
+  EXPECT_EQ(flash.writes, (std::vector<std::pair<u64, u64>>{{0x1234, 0x600d}}));
+  EXPECT_EQ(ram->host(GuestPhys(0))[0xf1234], 0);
+}
+
+// Slots change while the vCPU is in the guest; its next entry comes after.
+TEST_F(KvmEngineTest, MemoryIsRemappedOutsideOfTheGuest) {
+  bool inside = false, met = false;
+  kvm.on_slot = [&] { met |= inside; };
+  std::thread other;
+  kvm.steps.push_back([&](kvm_run& run) {
+    inside = true;
+    other = std::thread([&] {
+      ram->map_shadow({GuestPhys(0xf0000), 0x10000}, {}, {});
+      EXPECT_TRUE(vm->remap());
+    });
+    while (__atomic_load_n(&run.immediate_exit, __ATOMIC_SEQ_CST) == 0) std::this_thread::yield();
+    inside = false;
+    return -EINTR;
+  });
+  kvm.steps.push_back([&](kvm_run& run) {
+    met |= kvm.slots.size() != 1 || kvm.slots.begin()->second.memory_size != 0xf0000;
+    run.exit_reason = KVM_EXIT_INTR;
+    hazards.set(Hazards::kStop);
+    return -EINTR;
+  });
+
+  engine->run(Budget{});
+  other.join();
+
+  EXPECT_FALSE(met);
+  EXPECT_TRUE(kvm.steps.empty());
 }
 
 TEST_F(KvmEngineTest, AShutdownAndARefusalAreTheirOwnExits) {

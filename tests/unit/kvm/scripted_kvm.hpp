@@ -79,6 +79,10 @@ class ScriptedKvm final : public KvmApi {
       case KVM_SIGNAL_MSI:
         copy_in(argument, last_msi);
         return msi_result;
+      case KVM_SET_USER_MEMORY_REGION:
+        return set_slot(argument);
+      case KVM_GET_DIRTY_LOG:
+        return give_dirty_log(argument);
       case kSetGsiRouting:
         copy_in(argument, routes);
         return 0;
@@ -116,6 +120,10 @@ class ScriptedKvm final : public KvmApi {
     u32 count, flags;
     kvm_irq_routing_entry entries[24];
   } routes{};
+  std::map<u32, kvm_userspace_memory_region> slots;
+  std::map<u32, std::vector<u64>> dirty;  ///< by slot; forgotten when asked for
+  u64 refused_place = ~u64{0};            ///< of a slot
+  std::function<void()> on_slot = [] {};  ///< each change of one
   unsigned nmis = 0;
   unsigned completions = 0;  ///< entries that immediate_exit ended
 
@@ -139,6 +147,34 @@ class ScriptedKvm final : public KvmApi {
   template <class T>
   static int copy_in(unsigned long argument, T& to) {
     std::memcpy(&to, reinterpret_cast<const void*>(argument), sizeof to);
+    return 0;
+  }
+  // As the kernel: neither place nor KVM_MEM_READONLY changes, nothing overlaps.
+  int set_slot(unsigned long argument) {
+    kvm_userspace_memory_region region;
+    copy_in(argument, region);
+    on_slot();
+    if (region.guest_phys_addr == refused_place) return -EINVAL;
+    if (region.memory_size == 0) return slots.erase(region.slot) == 1 ? 0 : -EINVAL;
+    for (const auto& [number, other] : slots) {
+      const bool apart = region.guest_phys_addr >= other.guest_phys_addr + other.memory_size ||
+                         other.guest_phys_addr >= region.guest_phys_addr + region.memory_size;
+      if (number != region.slot && !apart) return -EEXIST;
+      if (number == region.slot &&
+          (region.userspace_addr != other.userspace_addr || region.guest_phys_addr != other.guest_phys_addr ||
+           region.memory_size != other.memory_size || ((region.flags ^ other.flags) & KVM_MEM_READONLY) != 0))
+        return -EINVAL;
+    }
+    slots[region.slot] = region;
+    return 0;
+  }
+  int give_dirty_log(unsigned long argument) {
+    kvm_dirty_log log;
+    copy_in(argument, log);
+    const auto slot = slots.find(log.slot);
+    if (slot == slots.end() || (slot->second.flags & KVM_MEM_LOG_DIRTY_PAGES) == 0) return -ENOENT;
+    const std::vector<u64> bits = std::exchange(dirty[log.slot], {});
+    std::memcpy(log.dirty_bitmap, bits.data(), bits.size() * sizeof(u64));
     return 0;
   }
   int give_cpuid(unsigned long argument) {

@@ -1,0 +1,136 @@
+// What only a real KVM can show: skipped without /dev/kvm, and run in tests/integration/kvm-in-qemu. Guests
+// are a few instructions in real mode, from the reset vector in ROM on.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "cpu/bare_board.hpp"
+#include "cpu/kvm/engine.hpp"
+
+namespace vellum::kvm {
+namespace {
+
+constexpr u64 kMib = u64{1} << 20;
+constexpr GuestPhys kRomHome{0xffff0000}, kBios{0xf0000};
+
+class Writes final : public BusDevice {
+ public:
+  u64 read(u64, unsigned) override { return 0xff; }
+  void write(u64 offset, unsigned, u64 value) override { seen.push_back({offset, value}); }
+  std::vector<std::pair<u64, u64>> seen;
+};
+
+class RealKvm : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!FileDescriptor(::open("/dev/kvm", O_RDWR | O_CLOEXEC)))
+      GTEST_SKIP() << "/dev/kvm cannot be opened: " << std::strerror(errno);
+    ram = std::move(*GuestRam::create(2 * kMib, 0x10000));
+    rom = ram->add_block(0x10000);
+    ram->map_block(rom, kRomHome, Pmap::Access::kRead);
+    ram->map_shadow({kBios, 0x10000}, rom_here(), {});
+    space = std::make_unique<AddressSpace>(AddressSpace{*ram, mmio, ports});
+    ASSERT_TRUE(ports.add(0x100, 8, port, "port"));
+    ASSERT_TRUE(mmio.add(kBios.value, 0x10000, bus, "behind the ROM"));
+    auto made = Vm::create(host_api(), *ram);
+    ASSERT_TRUE(made) << made.error().message;
+    vm = std::move(*made);
+    auto engine_made = KvmEngine::create(*vm, 0, *space, board, clock, model, hazards);
+    ASSERT_TRUE(engine_made) << engine_made.error().message;
+    engine = std::move(*engine_made);
+    place(0xfff0, {0xe9, 0x0d, 0x00});  // jmp to 0x0000
+  }
+  GuestRam::Behind rom_here() const { return {.kind = GuestRam::Behind::Kind::kBlock, .block = rom}; }
+  void place(u64 at, std::initializer_list<int> bytes) {
+    for (const int byte : bytes) ram->block_bytes(rom)[at++] = static_cast<u8>(byte);
+  }
+  /// From reset to HLT.
+  void run() {
+    engine->push(StateMask::kAll, reset_state(true, model.signature()));
+    const Exit exit = engine->run(Budget{});
+    EXPECT_TRUE(std::holds_alternative<exit::Halted>(exit)) << exit.index();
+  }
+  BareBoard board;
+  RealClock clock;
+  Bus mmio{"mmio"}, ports{"port"};
+  Writes port, bus;
+  x86::CpuModel model = *x86::CpuModel::create("host");
+  Hazards hazards;
+  std::unique_ptr<GuestRam> ram;
+  std::unique_ptr<AddressSpace> space;
+  std::unique_ptr<Vm> vm;
+  std::unique_ptr<KvmEngine> engine;
+  unsigned rom = 0;
+};
+
+TEST_F(RealKvm, RomIsExecutedReadAndNotWritten) {
+  place(0, {0xb8, 0x00, 0xf0,              // mov ax, 0xf000
+            0x8e, 0xd8,                    // mov ds, ax
+            0xc6, 0x06, 0x34, 0x12, 0x55,  // mov byte [0x1234], 0x55
+            0xa0, 0x34, 0x12,              // mov al, [0x1234]
+            0xba, 0x00, 0x01,              // mov dx, 0x100
+            0xee,                          // out dx, al
+            0xf4});                        // hlt
+  place(0x1234, {0x77});
+
+  run();
+
+  EXPECT_EQ(bus.seen, (std::vector<std::pair<u64, u64>>{{0x1234, 0x55}}));
+  EXPECT_EQ(port.seen, (std::vector<std::pair<u64, u64>>{{0, 0x77}}));
+  EXPECT_EQ(ram->block_bytes(rom)[0x1234], 0x77);
+}
+
+// As firmware does that copies itself: stores reach RAM under the ROM, then reads find it, then it is locked.
+TEST_F(RealKvm, RamUnderRomIsSeenWhenItIsMapped) {
+  place(0, {0xb8, 0x00, 0xf0,              // mov ax, 0xf000
+            0x8e, 0xd8,                    // mov ds, ax
+            0x80, 0x06, 0x34, 0x12, 0x01,  // add byte [0x1234], 1
+            0xf4});                        // hlt
+  place(0x1234, {0x77});
+  const GuestRam::Behind own{.kind = GuestRam::Behind::Kind::kRam};
+  const u8* const shadow = ram->host(GuestPhys(0)) + 0xf1234;
+
+  ram->map_shadow({kBios, 0x10000}, rom_here(), own);
+  ASSERT_TRUE(vm->remap());
+  run();
+  const u8 after_rom = *shadow;
+  ram->map_shadow({kBios, 0x10000}, own, own);
+  ASSERT_TRUE(vm->remap());
+  run();
+  const u8 after_ram = *shadow;
+  ram->map_shadow({kBios, 0x10000}, own, {});
+  ASSERT_TRUE(vm->remap());
+  run();
+
+  EXPECT_EQ(after_rom, 0x78);
+  EXPECT_EQ(after_ram, 0x79);
+  EXPECT_EQ(*shadow, 0x79);
+  EXPECT_EQ(bus.seen, (std::vector<std::pair<u64, u64>>{{0x1234, 0x7a}}));
+}
+
+TEST_F(RealKvm, TheDirtyLogHasTheGuestsStores) {
+  place(0, {0xb8, 0x00, 0x20,              // mov ax, 0x2000
+            0x8e, 0xd8,                    // mov ds, ax
+            0xc6, 0x06, 0x34, 0x12, 0x55,  // mov byte [0x1234], 0x55: page 0x21
+            0xa0, 0x00, 0x50,              // mov al, [0x5000]
+            0xf4});                        // hlt
+  run();
+  ram->start_dirty_log();
+  const u64 nothing = ram->take_dirty_pages()[0];
+  run();
+  const u64 first = ram->take_dirty_pages()[0];
+  const u64 quiet = ram->take_dirty_pages()[0];
+  run();
+  const u64 second = ram->take_dirty_pages()[0];
+
+  EXPECT_EQ(nothing, 0u);
+  EXPECT_EQ(first, u64{1} << 0x21);
+  EXPECT_EQ(quiet, 0u);
+  EXPECT_EQ(second, first);
+}
+
+}  // namespace
+}  // namespace vellum::kvm
