@@ -30,6 +30,7 @@
 #include "machine/clock_state.hpp"
 #include "machine/firmware_items.hpp"
 #include "machine/kernel_apic.hpp"
+#include "machine/kernel_clock.hpp"
 #include "machine/vcpu_port.hpp"
 
 namespace vellum {
@@ -124,6 +125,8 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
     apics_.push_back(&devices_.make<LocalApic>(index, *clock_, bus, host, &pic, model_->physical_bits(),
                                                states.next(LocalApic::State::power_up(index == 0))));
   }
+  if (kvm_ && kvm_->offers_clock())
+    kernel_clock_ = &devices_.make<KernelClock>(*kvm_, states.next(KernelClock::power_on(*clock_)));
   VELLUM_TRY(add_devices(wiring, config, resources, states));
   VELLUM_TRY(add_virtio(wiring, config, resources, states));
   if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources.bios, states));
@@ -312,7 +315,10 @@ Result<> Board::add_vcpus(const MachineConfig& config, const BoardResources& res
     if (in_kernel)
       VELLUM_TRY(kernel_apics_[slot->index]->connect(static_cast<kvm::KvmEngine&>(*slot->engine)));
   }
-  return {};
+  if (kernel_clock_ == nullptr) return {};
+  std::vector<kvm::KvmEngine*> engines;
+  for (const auto& slot : vcpus_) engines.push_back(static_cast<kvm::KvmEngine*>(slot->engine.get()));
+  return kernel_clock_->connect(std::move(engines));
 }
 
 std::vector<Hazards*> Board::hazards() const {

@@ -65,6 +65,7 @@ class CoprocessorError;
 class VcpuBoard;
 class LocalApic;
 class KernelApic;
+class KernelClock;
 namespace virtio {
 class Console;
 class Device;
@@ -140,6 +141,7 @@ class Board {
   DeviceSet devices_;
   std::vector<LocalApic*> apics_;  ///< or, in the kernel:
   std::vector<KernelApic*> kernel_apics_;
+  KernelClock* kernel_clock_ = nullptr;  ///< where the engine offers it
   CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
   vga::Adapter* display_ = nullptr;

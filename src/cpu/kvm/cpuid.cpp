@@ -1,5 +1,7 @@
 #include "cpu/kvm/cpuid.hpp"
 
+#include <asm/kvm_para.h>
+
 #include <algorithm>
 #include <array>
 
@@ -105,6 +107,23 @@ std::vector<kvm_cpuid_entry2> cpuid_table(const x86::CpuModel& model, const x86:
     }
   }
   return table;
+}
+
+u32 clock_features(const std::vector<kvm_cpuid_entry2>& supported) {
+  constexpr u32 kClock = u32{1} << KVM_FEATURE_CLOCKSOURCE2;
+  constexpr u32 kStable = u32{1} << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT;
+  const u32 features = supported_leaf(supported, KVM_CPUID_FEATURES, 0).eax & (kClock | kStable);
+  return (features & kClock) != 0 ? features : 0;
+}
+
+std::array<kvm_cpuid_entry2, 2> clock_leaves(const std::vector<kvm_cpuid_entry2>& supported) {
+  std::array<kvm_cpuid_entry2, 2> leaves{};
+  leaves[0].function = kKvmLeaves;
+  leaves[0].eax = kKvmLeaves + 1;
+  leaves[0].ebx = 0x4b4d564b, leaves[0].ecx = 0x564b4d56, leaves[0].edx = 0x4d;  // "KVMKVMKVM"
+  leaves[1].function = kKvmLeaves + 1;
+  leaves[1].eax = clock_features(supported);
+  return leaves;
 }
 
 std::vector<std::string> missing_features(const x86::CpuModel& model,

@@ -4,6 +4,7 @@
 #include <linux/kvm.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -39,10 +40,21 @@ class CpuidArgument {
   std::vector<u8> bytes_;
 };
 
+/// Vellum's own hypervisor leaves are at 0x40000000; those of KVM's interface stand here, where its guests
+/// look next.
+inline constexpr u32 kKvmLeaves = 0x40000100;
+
+/// The features in KVM's second leaf that this KVM has and we pass on: its clock, by the newer of its MSRs.
+/// 0 without a clock.
+u32 clock_features(const std::vector<kvm_cpuid_entry2>& supported);
+
 /// Every leaf of `model` for a vCPU in the state that `context` names. What changes while the guest runs
 /// (OSXSAVE, APIC, sizes of XSAVE's areas) the kernel keeps up to date in its copy.
 std::vector<kvm_cpuid_entry2> cpuid_table(const x86::CpuModel& model, const x86::CpuidContext& context,
                                           const std::vector<kvm_cpuid_entry2>& supported);
+
+/// The two leaves by which a guest finds KVM's clock.
+std::array<kvm_cpuid_entry2, 2> clock_leaves(const std::vector<kvm_cpuid_entry2>& supported);
 
 /// Names of the features that `model` has and this KVM has not.
 std::vector<std::string> missing_features(const x86::CpuModel& model,

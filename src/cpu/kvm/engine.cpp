@@ -1,6 +1,10 @@
 #include "cpu/kvm/engine.hpp"
 
+#include <asm/kvm_para.h>
+
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "base/assert.hpp"
 #include "cpu/kvm/cpuid.hpp"
@@ -41,7 +45,9 @@ Result<> KvmEngine::start() {
   context.cpu_count = v_.board.cpu_count();
   context.tsc_hz = v_.clock.tsc_hz();
   context.apic_timer_hz = v_.board.apic_timer_hz();
-  CpuidArgument table(cpuid_table(v_.model, context, vm_.supported_cpuid()));
+  auto leaves = cpuid_table(v_.model, context, vm_.supported_cpuid());
+  if (vm_.offers_clock()) std::ranges::copy(clock_leaves(vm_.supported_cpuid()), std::back_inserter(leaves));
+  CpuidArgument table(leaves);
   if (const int result = kvm_.fd.call(kSetCpuid2, table.get()); result < 0)
     return fail_errno(fmt::format("/dev/kvm: vCPU {}: KVM_SET_CPUID2", v_.index), -result);
 
@@ -232,6 +238,7 @@ std::optional<Exit> KvmEngine::reset_by_init() {
   pull(StateMask::kAll, state);
   apply_init(state, v_.index == 0, v_.model.signature());
   push(StateMask::kAll, state);
+  if (const Result<> off = vm_.offers_clock() ? set_clock_page(0) : Result<>(); !off) refused_ = off.error();
   priority_from_board();
   if (refused_) return exit::HostFailed{std::exchange(refused_, std::nullopt)->message};
   return std::nullopt;
@@ -285,6 +292,17 @@ void KvmEngine::push(StateMask groups, const VcpuState& from) {
   if (any(groups & StateMask::kActivity)) {
     if (auto pushed = push_activity(from); !pushed) refused_ = std::move(pushed).error();
   }
+}
+
+u64 KvmEngine::clock_page() const {
+  u64 value = 0;
+  (void)registers_.get(MSR_KVM_SYSTEM_TIME_NEW, value);
+  return value;
+}
+
+Result<> KvmEngine::set_clock_page(u64 value) {
+  if (value == clock_page() || registers_.set(MSR_KVM_SYSTEM_TIME_NEW, value)) return {};
+  return fail(ErrorCode::kHost, "/dev/kvm: vCPU {}: the clock's page cannot be {:#x}", v_.index, value);
 }
 
 void KvmEngine::stats(std::vector<StatRow>& rows) const {

@@ -37,6 +37,11 @@ class KvmEngine final : public Engine {
   Result<KernelApicState> apic() const;
   Result<> set_apic(const KernelApicState& state);
 
+  /// Where this vCPU's page of KVM's clock is, as its MSR has it (Vm::offers_clock()). Only while run() is
+  /// not running.
+  u64 clock_page() const;
+  Result<> set_clock_page(u64 value);
+
   /// The context, for tracing.
   Vcpu& vcpu() { return v_; }
 

@@ -108,6 +108,7 @@ Result<> Vm::look_at_abilities() {
   abilities_ = {.sync_regs = (extent(KVM_CAP_SYNC_REGS) & kSynced) == kSynced,
                 .sregs2 = extent(KVM_CAP_SREGS2) > 0,
                 .tsc_offset = extent(KVM_CAP_VCPU_ATTRIBUTES) > 0,
+                .set_clock = extent(KVM_CAP_ADJUST_CLOCK) > 0,
                 .run_size = static_cast<std::size_t>(page)};
   VELLUM_TRY_ASSIGN_TO(cpuid_, kvm::supported_cpuid(system_));
   return {};
@@ -179,6 +180,23 @@ int Vm::set_io_apic_routes(const std::array<Message, kIoApicPins>& routes) const
 
 Result<> Vm::remap() {
   return gate_.while_closed([this] { return slots_.update(); });
+}
+
+bool Vm::offers_clock() const {
+  return abilities_.set_clock && clock_features(cpuid_) != 0;
+}
+
+Result<u64> Vm::clock() const {
+  kvm_clock_data data{};
+  if (const int result = vm_.call(KVM_GET_CLOCK, &data); result < 0) return refused("KVM_GET_CLOCK", result);
+  return data.clock;
+}
+
+Result<> Vm::set_clock(u64 ns) const {
+  kvm_clock_data data{};
+  data.clock = ns;
+  if (const int result = vm_.call(KVM_SET_CLOCK, &data); result < 0) return refused("KVM_SET_CLOCK", result);
+  return {};
 }
 
 Result<Vm::Vcpu> Vm::add_vcpu(unsigned index) {

@@ -18,6 +18,7 @@ struct Abilities {
   bool sync_regs = false;   ///< registers are handed over in the kvm_run page
   bool sregs2 = false;      ///< PDPTEs can be read and set
   bool tsc_offset = false;  ///< the TSC can be set exactly
+  bool set_clock = false;   ///< so can KVM's clock
   std::size_t run_size = 0;
 };
 
@@ -45,6 +46,12 @@ class Vm {
   /// Which interrupts are levels whose EOI the board must see: what the I/O APIC's inputs send. One caller at
   /// a time.
   int set_io_apic_routes(const std::array<Message, kIoApicPins>& routes) const;
+
+  /// Whether guests get KVM's clock: if this KVM offers it, and lets us set it.
+  bool offers_clock() const;
+  /// Its nanoseconds.
+  Result<u64> clock() const;
+  Result<> set_clock(u64 ns) const;
 
   /// Before vCPUs run; it outlives them.
   void set_eoi_sink(EoiSink& sink) { eoi_sink_ = &sink; }

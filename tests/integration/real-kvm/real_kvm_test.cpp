@@ -132,5 +132,31 @@ TEST_F(RealKvm, TheDirtyLogHasTheGuestsStores) {
   EXPECT_EQ(second, first);
 }
 
+// struct pvclock_vcpu_time_info, and a clock that goes on from where it was set.
+TEST_F(RealKvm, ItsClockIsInThePageThatTheGuestNames) {
+  constexpr u64 kStart = 5'000'000'000;
+  if (!vm->offers_clock()) GTEST_SKIP() << "this KVM has no clock to offer";
+  place(0, {0x66, 0xb9, 0x01, 0x4d, 0x56, 0x4b,  // mov ecx, 0x4b564d01
+            0x66, 0xb8, 0x01, 0x10, 0x02, 0x00,  // mov eax, 0x21001
+            0x66, 0x31, 0xd2,                    // xor edx, edx
+            0x0f, 0x30,                          // wrmsr
+            0xf4});                              // hlt
+  ASSERT_TRUE(vm->set_clock(kStart));
+
+  run();
+
+  u32 version = 0, multiplier = 0;
+  u64 system_time = 0;
+  std::memcpy(&version, ram->host(GuestPhys(0x21000)), sizeof version);
+  std::memcpy(&system_time, ram->host(GuestPhys(0x21010)), sizeof system_time);
+  std::memcpy(&multiplier, ram->host(GuestPhys(0x21018)), sizeof multiplier);
+  EXPECT_EQ(engine->clock_page(), 0x21001u);
+  EXPECT_NE(version, 0u);
+  EXPECT_EQ(version % 2, 0u);
+  EXPECT_NE(multiplier, 0u);
+  EXPECT_GE(system_time, kStart);
+  EXPECT_LE(system_time, *vm->clock());
+}
+
 }  // namespace
 }  // namespace vellum::kvm

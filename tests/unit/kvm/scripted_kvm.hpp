@@ -87,9 +87,15 @@ class ScriptedKvm final : public KvmApi {
         copy_in(argument, routes);
         return 0;
       case kGetMsrs:
-        return 0;  // none
+        return get_msr(argument);
       case kSetMsrs:
-        return 1;
+        return set_msr(argument);
+      case kSetCpuid2:
+        return take_cpuid(argument);
+      case KVM_GET_CLOCK:
+        return copy_out(argument, clock);
+      case KVM_SET_CLOCK:
+        return copy_in(argument, clock);
       default:
         return 0;
     }
@@ -107,6 +113,9 @@ class ScriptedKvm final : public KvmApi {
   kvm_sregs sregs{};
   kvm_vcpu_events events{};
   std::vector<kvm_cpuid_entry2> cpuid;
+  std::vector<kvm_cpuid_entry2> vcpu_cpuid;  ///< as the last vCPU got it
+  std::map<u32, u64> msrs;                   ///< those that there are
+  kvm_clock_data clock{};
   std::vector<u32> interrupts;
   u64 split_pins = 0;  ///< of KVM_CAP_SPLIT_IRQCHIP
   int split_result = 0;
@@ -147,6 +156,33 @@ class ScriptedKvm final : public KvmApi {
   template <class T>
   static int copy_in(unsigned long argument, T& to) {
     std::memcpy(&to, reinterpret_cast<const void*>(argument), sizeof to);
+    return 0;
+  }
+  struct OneMsr {
+    u32 count, pad;
+    kvm_msr_entry entry;
+  };
+  int get_msr(unsigned long argument) {
+    OneMsr one;
+    copy_in(argument, one);
+    const auto msr = msrs.find(one.entry.index);
+    if (msr == msrs.end()) return 0;
+    one.entry.data = msr->second;
+    copy_out(argument, one);
+    return 1;
+  }
+  int set_msr(unsigned long argument) {
+    OneMsr one;
+    copy_in(argument, one);
+    if (const auto msr = msrs.find(one.entry.index); msr != msrs.end()) msr->second = one.entry.data;
+    return 1;
+  }
+  int take_cpuid(unsigned long argument) {
+    u32 count;
+    copy_in(argument, count);
+    CpuidArgument table(count);
+    std::memcpy(table.get(), reinterpret_cast<const void*>(argument), 8 + count * sizeof(kvm_cpuid_entry2));
+    vcpu_cpuid = table.entries();
     return 0;
   }
   // As the kernel: neither place nor KVM_MEM_READONLY changes, nothing overlaps.

@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
 
 #include "cpu/kvm/cpuid.hpp"
 #include "cpu/kvm/registers.hpp"
@@ -64,6 +67,28 @@ TEST(KvmCpuid, IndexedLeavesSayThatTheyAre) {
 
   EXPECT_EQ(find(table, 7, 2).flags, u32{KVM_CPUID_FLAG_SIGNIFCANT_INDEX});
   EXPECT_EQ(find(table, 1).flags, 0u);
+}
+
+TEST(KvmCpuid, TheClockIsWhatThisKvmHasOfIt) {
+  constexpr u32 kOld = 1, kNew = 1 << 3, kStealTime = 1 << 5, kStable = 1 << 24;
+
+  EXPECT_EQ(clock_features({}), 0u);
+  EXPECT_EQ(clock_features({entry(0x40000001, kOld | kStable, 0, 0, 0)}), 0u);
+  EXPECT_EQ(clock_features({entry(0x40000001, kOld | kNew | kStealTime, 0, 0, 0)}), kNew);
+  EXPECT_EQ(clock_features({entry(0x40000001, kNew | kStable, 0, 0, 0)}), kNew | kStable);
+}
+
+TEST(KvmCpuid, TheClocksLeavesHaveKvmsSignature) {
+  const auto leaves = clock_leaves({entry(0x40000001, 1 << 3, 0, 0, 0)});
+
+  std::array<char, 12> signature{};
+  std::memcpy(signature.data(), &leaves[0].ebx, 4);
+  std::memcpy(signature.data() + 4, &leaves[0].ecx, 4);
+  std::memcpy(signature.data() + 8, &leaves[0].edx, 4);
+  EXPECT_EQ(std::string_view(signature.data(), 12), std::string_view("KVMKVMKVM\0\0\0", 12));
+  EXPECT_EQ(leaves[0].function, 0x40000100u);
+  EXPECT_EQ(leaves[0].eax, leaves[1].function);
+  EXPECT_EQ(leaves[1].eax, 1u << 3);
 }
 
 TEST(KvmRegisters, GeneralRegistersComeBackAsTheyWent) {
