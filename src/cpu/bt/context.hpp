@@ -71,8 +71,14 @@ struct JumpTable {
   std::array<const u8*, kSize> entries;  ///< its code
   u32 serial = 0;                        ///< ContextNumbers::serial() of what it is for; 0: nothing
   u64 used = 0;                          ///< when it was last selected
+  /// The slots that were filled, while they are few: a short-lived address space fills few.
+  std::array<u16, 64> filled;
+  u32 fills = 0;
 
-  JumpTable() { clear(); }
+  JumpTable() {
+    fills = kSize;  // all of them
+    clear();
+  }
   /// Translated code computes the same.
   static u64 index(u64 address) { return ((address >> 7 | address << 57) + address) & kMask; }
   const u8* find(u64 address) const {
@@ -80,14 +86,26 @@ struct JumpTable {
     return negated[n] + address == 0 ? entries[n] : nullptr;
   }
   void insert(u64 address, const u8* entry) {
-    negated[index(address)] = -address;
-    entries[index(address)] = entry;
+    const u64 n = index(address);
+    if (fills < filled.size()) filled[fills] = static_cast<u16>(n);
+    ++fills;
+    negated[n] = -address;
+    entries[n] = entry;
   }
   /// An empty slot holds an address that is looked for in another one.
   void clear() {
-    negated.fill(0);
-    negated[index(0)] = ~u64{0};
-    entries.fill(nullptr);
+    if (fills <= filled.size()) {
+      for (u32 n = 0; n < fills; ++n) empty(filled[n]);
+    } else {
+      for (u64 n = 0; n < kSize; ++n) empty(n);
+    }
+    fills = 0;
+  }
+
+ private:
+  void empty(u64 n) {
+    negated[n] = n == index(0) ? ~u64{0} : 0;
+    entries[n] = nullptr;
   }
 };
 static_assert(offsetof(JumpTable, negated) == 0);

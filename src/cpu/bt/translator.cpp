@@ -292,15 +292,19 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
 
 // What leads to earlier translations of the code at t's addresses leads to `t` from now on.
 void Translator::take_over(Translation& t) {
+  const auto place = [](const Translation* of) { return of->linear % kPageSize; };
   auto& of_page = by_page_[t.page];
-  std::erase_if(of_page, [&](Translation* old) {
+  auto same = std::ranges::equal_range(of_page, place(&t), {}, place);
+  const auto kept = std::ranges::remove_if(same, [&](Translation* old) {
     if (old->linear != t.linear || old->second != t.second) return false;
     old->stale = true;
     redirect(*old, t.linked, t.entered);
     return true;  // from here on it goes where `t` goes
   });
-  of_page.push_back(&t);
-  if (t.second != nullptr && t.second != t.page) by_page_[t.second].push_back(&t);
+  of_page.insert(of_page.erase(kept.begin(), kept.end()), &t);
+  if (t.second == nullptr || t.second == t.page) return;
+  auto& of_second = by_page_[t.second];
+  of_second.insert(std::ranges::upper_bound(of_second, place(&t), {}, place), &t);
 }
 
 // Any thread: only notes it.

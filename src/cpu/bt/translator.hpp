@@ -142,6 +142,7 @@ class Translator final : public Engine,
   u32 code_key_ = 0;
   u32 epoch_ = 1;
   std::deque<Translation> translations_;
+  /// Those made from a page, by where on a page they begin: there may be one for each of its bytes.
   std::unordered_map<const CodePage*, std::vector<Translation*>> by_page_;
   std::mutex changed_mutex_;              ///< a leaf
   std::vector<const CodePage*> changed_;  ///< whose code was overwritten, not yet looked at
