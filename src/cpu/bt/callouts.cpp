@@ -17,7 +17,7 @@ u64 Translator::finish(const Site& site, Flow flow) {
   // As Interpreter::run_unit().
   if ((flow == Flow::kFault && v_.fault.kind != x86::EventKind::kTrap) || flow == Flow::kRepeat) {
     if (counted_) context_.left += 1;
-    v_.state.rip -= site.insn.length;
+    v_.state.rip -= site.insn->length;
   } else if (const u8* const entry = go_on(flow); entry != nullptr) {
     return reinterpret_cast<u64>(entry);
   }
@@ -67,7 +67,7 @@ u64 Translator::run_site(const Site& site) {
                   ZydisMnemonicGetString(static_cast<ZydisMnemonic>(site.mnemonic)), site.next_rip);
   v_.state.rip = site.next_rip;
   v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
-  const Flow flow = site.insn.run(v_, site.insn);
+  const Flow flow = site.insn->run(v_, *site.insn);
   context_.flags = pack_flags(v_.state.rflags);
   if (context_.reload != 0) context_.reload &= open_vectors(v_.state);
   return finish(site, flow);
@@ -95,7 +95,7 @@ u64 Translator::code_store(const Site& site, const u8* host) {
   v_.mmu.wrote_host(host, site.size);
   if (!v_.mmu.code_was_written) return kGoOn;
   catch_up(site);
-  if (site.sets_fip) v_.state.xsave.fip() = site.next_rip - site.insn.length;
+  if (site.sets_fip) v_.state.xsave.fip() = site.next_rip - site.insn->length;
   v_.state.rip = site.after_is_target ? context_.target : site.next_rip + static_cast<u64>(i64{site.after});
   return finish(site, Flow::kEndUnit);
 }

@@ -31,8 +31,8 @@ inline constexpr std::array<int, 16> kHostOf = {11, 1, 2,  3,         13, 5,    
 /// One place in translated code that may call out: all that the callee must know of the instruction there.
 /// There are several for each unit, so they are small.
 struct Site {
-  interp::Insn insn;
-  u64 next_rip = 0;  ///< of the instruction after this one
+  const interp::Insn* insn = nullptr;  ///< the unit's (UnitRunner::units_replaced())
+  u64 next_rip = 0;                    ///< of the instruction after this one
   // Through a flat table: what the fault of the host there means.
   u64 disp = 0;                 ///< the operand's address is this + host register `base`
   const u8* resume = nullptr;   ///< behind the instruction, all flags in the host's

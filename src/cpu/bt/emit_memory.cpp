@@ -65,7 +65,7 @@ void Emitter::add_segment_base(const ZydisDecodedOperand& operand) {
 // The host operand of `size` bytes at the guest-linear address in R14.
 a::Mem Emitter::look_up(unsigned size, bool write, bool stack) {
   Slow slow{as_.newLabel(), as_.newLabel(), as_.newLabel(), &make_site(size, write)};
-  slow.site->seg = stack ? static_cast<u8>(x86::Seg::kSs) : slow.site->insn.seg;
+  slow.site->seg = stack ? static_cast<u8>(x86::Seg::kSs) : slow.site->insn->seg;
   // The last byte's page is compared with the first byte's entry: a crossing misses.
   if (size > 1)
     as_.lea(kT0, a::ptr(kT1, static_cast<i32>(size - 1)));

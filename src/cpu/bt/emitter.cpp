@@ -243,7 +243,7 @@ void Emitter::instruction() {
 
 Site& Emitter::make_site(unsigned size, bool write) {
   Site& site = sites_.emplace_back();
-  site.insn = source_.unit.insns[n_];
+  site.insn = &source_.unit.insns[n_];
   site.next_rip = next_rip_;
   site.rest = static_cast<u8>(source_.counted ? source_.unit.count - n_ - 1u : 0);
   site.mnemonic = static_cast<u16>(insn_->info.mnemonic);

@@ -325,12 +325,21 @@ void Translator::code_changed() {
   }
   for (const CodePage* page : changed) {
     const auto of_page = by_page_.find(page);
-    if (of_page == by_page_.end()) continue;
-    for (Translation* t : of_page->second) {
-      if (t->stale || t->valid()) continue;
-      t->stale = true;
-      redirect(*t, t->refuse, t->refuse);
-    }
+    if (of_page != by_page_.end()) refuse_outdated(of_page->second);
+  }
+}
+
+// Another vCPU's store may have changed a page's generation and not yet have said so (code_changed()), while
+// links still lead to translations whose sites refer to the old units.
+void Translator::units_replaced() {
+  for (const auto& [page, translations] : by_page_) refuse_outdated(translations);
+}
+
+void Translator::refuse_outdated(std::span<Translation* const> of_page) {
+  for (Translation* t : of_page) {
+    if (t->stale || t->valid()) continue;
+    t->stale = true;
+    redirect(*t, t->refuse, t->refuse);
   }
 }
 

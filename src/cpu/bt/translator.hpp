@@ -79,6 +79,7 @@ class Translator final : public Engine,
 
   interp::Flow run(const interp::Unit& unit, u32 key, u64 limit, u64& done) override;
   void units_dropped() override { flush(); }
+  void units_replaced() override;
   void code_changed() override;
   void code_changed(const CodePage& page) override;
   void kick() override;
@@ -87,6 +88,7 @@ class Translator final : public Engine,
   const Translation* translate(const interp::Unit& unit, u64 linear);
   void arm();
   void take_over(Translation& t);
+  void refuse_outdated(std::span<Translation* const> of_page);
   void redirect(const Translation& from, const u8* linked, const u8* entered);
   bool decode(const interp::Unit& unit);
   void link(const Link& from, const Translation& to);

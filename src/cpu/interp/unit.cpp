@@ -103,6 +103,7 @@ void UnitCache::replace(std::unique_ptr<Unit>& slot, std::unique_ptr<Unit> unit)
   if (slot != nullptr) {
     slot->page = nullptr;  // valid() is false from now on
     if (replaced_.size() >= kMaxReplaced) {
+      if (on_forget_replaced_) on_forget_replaced_();
       std::fill_n(shortcuts_.get(), kShortcuts, Shortcut{});
       replaced_.clear();
     }
@@ -125,10 +126,11 @@ bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, 
   u64 offset = 0;  // bytes decoded so far
   const u64 in_page = kPageSize - page.physical.page_offset();
   bool ends = false;
-  while (!ends && unit.insns.size() < max_instructions_) {
+  insns_.clear();
+  while (!ends && insns_.size() < max_instructions_) {
     std::array<u8, 15> bytes;
     const u64 here = std::min<u64>(in_page - offset, 15);
-    const bool first = unit.insns.empty();
+    const bool first = insns_.empty();
     if (unit.page != nullptr && here > 0) ram.track_code(page.physical + offset, here);
     for (u64 n = 0; n < here; ++n) {
       bytes[n] = page.host != nullptr ? guest_load<u8>(page.host + offset + n)
@@ -156,7 +158,7 @@ bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, 
       ends = true;
     }
     Insn insn;
-    insn.position = static_cast<u8>(unit.insns.size());
+    insn.position = static_cast<u8>(insns_.size());
     switch (status) {
       case x86::DecodeStatus::kOk:
         bind(decoded, mode, insn, ends);
@@ -170,11 +172,12 @@ bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, 
         ends = true;
         break;
     }
-    unit.insns.push_back(insn);
+    insns_.push_back(insn);
     offset += insn.length;
   }
   unit.bytes = static_cast<u16>(offset);
-  unit.count = static_cast<u8>(unit.insns.size());
+  unit.insns.assign(insns_.begin(), insns_.end());  // no larger than it must be: units are many
+  unit.count = static_cast<u8>(insns_.size());
   decoded_units_.add();
   decoded_instructions_.add(unit.count);
   return true;

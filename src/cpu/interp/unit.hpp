@@ -66,6 +66,8 @@ class UnitCache : public StatSource {
   void set_max_instructions(unsigned n) { max_instructions_ = n; }
   /// `f` is called before everything is forgotten.
   void on_clear(std::function<void()> f) { on_clear_ = std::move(f); }
+  /// `f` is called before those are forgotten that others have replaced.
+  void on_forget_replaced(std::function<void()> f) { on_forget_replaced_ = std::move(f); }
 
   void stats(std::vector<StatRow>& rows) const override;
 
@@ -100,8 +102,9 @@ class UnitCache : public StatSource {
   std::unordered_map<u64, std::unique_ptr<Unit>> units_;  // key: physical address * 4 + mode
   /// Replaced units, no longer valid: shortcuts of other addresses and privileges may still point to them.
   std::vector<std::unique_ptr<Unit>> replaced_;
-  std::function<void()> on_clear_;
+  std::function<void()> on_clear_, on_forget_replaced_;
   unsigned max_instructions_ = kMaxInstructions;
+  std::vector<Insn> insns_;         // of the unit that is being decoded
   std::unique_ptr<Unit> uncached_;  // code outside RAM is decoded each time
 
   Counter decoded_units_, decoded_instructions_, redecoded_, dropped_;
