@@ -37,7 +37,7 @@ FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request) {
   items.add_number<u64>(FwCfgItems::kRamSize, ram.low_size());
   items.add_number<u16>(FwCfgItems::kNoGraphic, request.display ? 0 : 1);
   items.add_number<u16>(FwCfgItems::kCpuCount, static_cast<u16>(request.cpus));
-  items.add_number<u16>(FwCfgItems::kMaxCpus, static_cast<u16>(request.cpus));
+  items.add_number<u16>(FwCfgItems::kMostCpus, static_cast<u16>(request.cpus));
   items.add_number<u32>(FwCfgItems::kIrq0Override, 1);  // IRQ 0 is I/O APIC input 2
   items.add_file("etc/e820", memory_map(ram));
 

@@ -29,7 +29,7 @@ class FwCfgItems {
     kNoGraphic = 0x04,
     kCpuCount = 0x05,
     kBootMenu = 0x0e,
-    kMaxCpus = 0x0f,
+    kMostCpus = 0x0f,
     kDirectory = 0x19,
     kFirstFile = 0x20,
     kIrq0Override = 0x8002,
