@@ -97,10 +97,11 @@ class Fuzzer {
     Code code;
     const std::size_t length = 2 + below(options_.longest - 1);
     const bool integers = below(2) == 0;  // the flags' sequences; else mostly vectors and x87
+    const bool compat = below(4) == 0;
     while (code.size() < length) {
       const Case c = generator_.next();
       x86::Decoded decoded;
-      if (c.compat || decode_case(c, decoded) != x86::DecodeStatus::kOk) continue;
+      if (c.compat != compat || decode_case(c, decoded) != x86::DecodeStatus::kOk) continue;
       if (decoded.info.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE) continue;
       if (is_integer(decoded) ? !integers && below(100) < 70 : integers) continue;
       code.push_back(c);

@@ -31,12 +31,15 @@ const u8* Translator::go_on(Flow flow) {
   if (flow == Flow::kEndUnit) {
     if (v_.hazards.load() != 0 || v_.state.activity != Activity::kRunning) return nullptr;
     interp_.refresh_mode();
-    if (!interp_.mode_64() || interp_.must_step() || code_contexts_.exhausted()) return nullptr;
+    if (counted_ && context_.left <= 0) return nullptr;  // nothing runs next: must_step() is not to be asked
+    if (!interp_.runs_fast() || interp_.must_step() || code_contexts_.exhausted()) return nullptr;
+    look_at_segments();
     v_.mmu.code_was_written = false;
     select_code_contexts(interp_.key());
   } else if (flow != Flow::kJump || (!counted_ && v_.hazards.load() != 0)) {
     return nullptr;
   }
+  if (!interp_.mode_64()) v_.state.rip = static_cast<u32>(v_.state.rip);
   if (retry_.armed) access_again();
   const u8* const entry = jump_table_of(v_.state.rip).find(v_.state.rip);
   if (entry != nullptr) continued_.add();
@@ -75,6 +78,8 @@ u64 Translator::run_site(const Site& site) {
 
 SlowAccess Translator::slow_access(const Site& site, u64 linear) {
   slow_accesses_.add();
+  // Beyond every limit: its fault comes before those of pages and of alignment.
+  if (!interp_.mode_64() && linear + site.size > u64{1} << 32) return {nullptr, run_site(site)};
   bool faulted;
   const auto seg = static_cast<x86::Seg>(site.seg);
   u8* const host = site.write ? v_.mmu.pointer_for_write(linear, site.size, seg, faulted)

@@ -152,6 +152,8 @@ struct alignas(64) Context {
   const u64* flat_slots = nullptr;  ///< of the flat table that counts
   std::array<u64, 8> shared{};      ///< what operands of the unit add that share a slot
   u64 jump_mask = JumpTable::kMask;
+  /// 32-bit code: FS and GS, not 0 if a reference through them may be refused (is_unlimited()).
+  std::array<u8, 2> limited{};
 
   FrontTlb tlb;
 };

@@ -79,11 +79,11 @@ bool Emitter::loops_to(u64 target) const {
   return !source_.counted && target <= source_.linear;
 }
 
-// User code reads what cannot be read while something pends, and so pays one or two microseconds, or as many
-// tens in some hosts, for each timer's interrupt. The kernel, where other processors' interrupts come by the
-// thousand, looks whether the pointer is there.
+// 64-bit user code reads what cannot be read while something pends, and so pays one or two microseconds, or
+// as many tens in some hosts, for each timer's interrupt. The kernel, where other processors' interrupts come
+// by the thousand, looks whether the pointer is there.
 bool Emitter::polls() const {
-  return source_.linear >> 63 == 0;
+  return source_.wide && source_.linear >> 63 == 0;
 }
 
 // Before the jump of this instruction: its fault leaves there. Takes R14.
@@ -144,8 +144,13 @@ void Emitter::jump_to(u64 target) {
   });
 }
 
-void Emitter::jump() {
+u64 Emitter::direct_target() const {
   const u64 target = next_rip_ + insn_->operands[0].imm.value.u;
+  return source_.wide ? target : static_cast<u32>(target);
+}
+
+void Emitter::jump() {
+  const u64 target = direct_target();
   if (loops_to(target) && polls()) {
     need_flags(x86::rflags::kArithmetic);
     poll();
@@ -158,7 +163,7 @@ void Emitter::jump_if() {
                                        a::Inst::kIdJz, a::Inst::kIdJnz, a::Inst::kIdJbe, a::Inst::kIdJnbe,
                                        a::Inst::kIdJs, a::Inst::kIdJns, a::Inst::kIdJp,  a::Inst::kIdJnp,
                                        a::Inst::kIdJl, a::Inst::kIdJnl, a::Inst::kIdJle, a::Inst::kIdJnle};
-  const u64 target = next_rip_ + insn_->operands[0].imm.value.u;
+  const u64 target = direct_target();
   const bool far = target >> kPageShift != source_.linear >> kPageShift;
   need_flags(x86::rflags::kArithmetic);
   if (loops_to(target) && polls()) poll();
@@ -177,20 +182,22 @@ void Emitter::jump_if() {
 }
 
 void Emitter::push_return_address() {
-  const a::Mem top = stack_operand(kGuestRsp, -8, true);
-  if (const auto low = static_cast<i32>(next_rip_); static_cast<u64>(i64{low}) == next_rip_) {
+  const auto size = static_cast<i32>(word());
+  const a::Mem top = stack_operand(kGuestRsp, -size, true);
+  if (const auto low = static_cast<i32>(next_rip_);
+      !source_.wide || static_cast<u64>(i64{low}) == next_rip_) {
     as_.mov(top, asmjit::imm(low));
   } else {
     as_.mov(kT0, asmjit::imm(next_rip_));
     as_.mov(top, kT0);
   }
-  as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
+  move_stack_pointer(-size);
   stored();
   end_access_of_jump();
 }
 
 void Emitter::call() {
-  const u64 target = next_rip_ + insn_->operands[0].imm.value.u;
+  const u64 target = direct_target();
   if (loops_to(target) && polls()) {
     need_flags(x86::rflags::kArithmetic);
     poll();
@@ -225,12 +232,13 @@ void Emitter::target_needs_flags() {
 void Emitter::ret() {
   const asmjit::Label miss = as_.newLabel();
   const i32 bytes =
-      8 + (insn_->info.operand_count_visible > 0 ? static_cast<u16>(insn_->operands[0].imm.value.u) : 0);
-  as_.mov(kT0, stack_operand(kGuestRsp, 0, false));
+      static_cast<i32>(word()) +
+      (insn_->info.operand_count_visible > 0 ? static_cast<u16>(insn_->operands[0].imm.value.u) : 0);
+  as_.mov(sized(kT0, word()), stack_operand(kGuestRsp, 0, false));
   end_access_of_jump();
   target_needs_flags();
   find_jump(miss);
-  as_.lea(kGuestRsp, a::ptr(kGuestRsp, bytes));
+  move_stack_pointer(bytes);
   go_to_found();
   miss_calls_out(miss, true);
 }
@@ -249,14 +257,17 @@ void Emitter::end_access_of_jump() {
 void Emitter::target_to_scratch() {
   const ZydisDecodedOperand& o = insn_->operands[0];
   if (form_->memory >= 0) {
-    as_.mov(kT0, memory_operand(o, 8, false));
+    as_.mov(sized(kT0, word()), memory_operand(o, word(), false));
     end_access_of_jump();
     return;
   }
   scratch_ = {kT0};
   const a::Gp host = register_operand(o);
   borrowed_.clear();
-  if (host != kT0) as_.mov(kT0, host);
+  if (!source_.wide)
+    as_.mov(kT0.r32(), host.r32());
+  else if (host != kT0)
+    as_.mov(kT0, host);
 }
 
 void Emitter::jump_indirect() {

@@ -116,8 +116,9 @@ void Emitter::lea() {
   const unsigned n = x86::general_register_number(to.reg.value);
   const auto& address = insn_->operands[1].mem;
   const auto in_host = [](ZydisRegister r) { return kHostOf[x86::general_register_number(r)] != kInMemory; };
-  if (in_host(to.reg.value) && to.size >= 32 && insn_->info.address_width == 64 &&
-      address.base != ZYDIS_REGISTER_NONE && address.base != ZYDIS_REGISTER_RIP && in_host(address.base) &&
+  if (in_host(to.reg.value) && to.size >= 32 && (insn_->info.address_width == 64 || to.size == 32) &&
+      address.base != ZYDIS_REGISTER_NONE && address.base != ZYDIS_REGISTER_RIP &&
+      address.base != ZYDIS_REGISTER_EIP && in_host(address.base) &&
       (address.index == ZYDIS_REGISTER_NONE || in_host(address.index))) {
     const a::Gp base = a::gpq(static_cast<u32>(kHostOf[x86::general_register_number(address.base)]));
     const auto disp = static_cast<i32>(address.disp.has_displacement ? address.disp.value : 0);
@@ -209,36 +210,38 @@ void Emitter::exchange_compare() {
   end_access();
 }
 
-// --- The stack (64-bit operands) ---
+// --- The stack (operands of the mode's own size) ---
 
 void Emitter::push() {
   const ZydisDecodedOperand& o = insn_->operands[0];
-  const a::Mem top = stack_operand(kGuestRsp, -8, true);
+  const auto size = static_cast<i32>(word());
+  const a::Mem top = stack_operand(kGuestRsp, -size, true);
   scratch_ = {kT0};
   if (o.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
     as_.mov(top, asmjit::imm(static_cast<i32>(o.imm.value.s)));
   } else {
-    as_.mov(top, register_operand(o).r64());
+    as_.mov(top, sized(register_operand(o), word()));
     borrowed_.clear();
   }
-  as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
+  move_stack_pointer(-size);
   stored();
   end_access();
 }
 
 // Two accesses, either of which may be left to the handler, which does the whole instruction.
 void Emitter::push_memory() {
+  const auto size = static_cast<i32>(word());
   address_of(insn_->operands[0]);
-  as_.mov(kT1, look_up(8, false));
+  as_.mov(sized(kT1, word()), look_up(word(), false));
   open_ = false;
   const asmjit::Label skip = slow_.back().skip;
   const a::Mem value = field(offsetof(Context, target), 8);
   as_.mov(value, kT1);
-  as_.lea(kT1, a::ptr(kGuestRsp, -8));
-  const a::Mem top = look_up(8, true, true);
+  as_.lea(sized(kT1, word()), a::ptr(kGuestRsp, -size));
+  const a::Mem top = look_up(word(), true, true);
   as_.mov(kT0, value);
-  as_.mov(top, kT0);
-  as_.lea(kGuestRsp, a::ptr(kGuestRsp, -8));
+  as_.mov(top, sized(kT0, word()));
+  move_stack_pointer(-size);
   stored();
   end_access();
   as_.bind(skip);
@@ -271,20 +274,20 @@ void Emitter::pop() {
   const unsigned n = x86::general_register_number(insn_->operands[0].reg.value);
   const a::Mem top = stack_operand(kGuestRsp, 0, false);
   if (kHostOf[n] != kInMemory) {
-    as_.mov(a::gpq(static_cast<u32>(kHostOf[n])), top);
+    as_.mov(sized(a::gpq(static_cast<u32>(kHostOf[n])), word()), top);
   } else {
     as_.mov(kT1, top);
     as_.mov(d_.gpr(n), kT1);
   }
-  if (n != x86::kRsp) as_.lea(kGuestRsp, a::ptr(kGuestRsp, 8));  // POP RSP: what was popped stays
+  if (n != x86::kRsp) move_stack_pointer(static_cast<i32>(word()));  // POP RSP: what was popped stays
   end_access();
 }
 
 void Emitter::leave() {
   const a::Gp rbp = a::gpq(static_cast<u32>(kHostOf[x86::kRbp]));
   const a::Mem frame = stack_operand(rbp, 0, false);
-  as_.mov(kT0, frame);
-  as_.lea(kGuestRsp, a::ptr(rbp, 8));
+  as_.mov(sized(kT0, word()), frame);
+  as_.lea(sized(kGuestRsp, word()), a::ptr(rbp, static_cast<i32>(word())));
   as_.mov(rbp, kT0);
   end_access();
 }

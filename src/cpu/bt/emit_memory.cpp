@@ -58,13 +58,22 @@ void Emitter::add_segment_base(const ZydisDecodedOperand& operand) {
   const auto& m = operand.mem;
   if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) {
     const auto seg = m.segment == ZYDIS_REGISTER_FS ? x86::Seg::kFs : x86::Seg::kGs;
-    as_.add(kT1, d_.segment_base(seg));
+    if (source_.wide) {
+      as_.add(kT1, d_.segment_base(seg));
+      return;
+    }
+    limited_ = as_.newLabel();
+    as_.cmp(field(offsetof(Context, limited) + (seg == x86::Seg::kGs ? 1 : 0), 1), 0);
+    as_.jne(*limited_);
+    as_.add(kT1.r32(), d_.segment_base(seg).cloneResized(4));
+    host_ = 0;
   }
 }
 
 // The host operand of `size` bytes at the guest-linear address in R14.
 a::Mem Emitter::look_up(unsigned size, bool write, bool stack) {
   Slow slow{as_.newLabel(), as_.newLabel(), as_.newLabel(), &make_site(size, write)};
+  if (limited_) call_out_if_limited(slow);
   slow.site->seg = stack ? static_cast<u8>(x86::Seg::kSs) : slow.site->insn->seg;
   // The last byte's page is compared with the first byte's entry: a crossing misses.
   if (size > 1)
@@ -88,6 +97,21 @@ a::Mem Emitter::look_up(unsigned size, bool write, bool stack) {
   open_ = true;
   host_ = 0;
   return a::ptr(kT1, 0, size);
+}
+
+// Where the segment of the operand may refuse it, the handler does the whole instruction.
+void Emitter::call_out_if_limited(const Slow& slow) {
+  cold_.push_back([this, from = *limited_, &site = *slow.site, n = slow_.size(), first = n_ + 1] {
+    const asmjit::Label done = as_.newLabel();
+    as_.bind(from);
+    site_to_scratch(site);
+    as_.call(field(offsetof(Context, call_out), 8));
+    load_vectors_again(done, site.next_rip, first);
+    as_.bind(done);
+    if (slow_[n].restore_flags) unpack_host_flags();
+    as_.jmp(slow_[n].skip);
+  });
+  limited_.reset();
 }
 
 // After the store through R14: whether it hit code. The flags have been saved.
@@ -118,7 +142,7 @@ a::Mem Emitter::memory_operand(const ZydisDecodedOperand& operand, unsigned size
   return look_up(size, write);
 }
 
-// 8 bytes of the guest's stack at base + disp.
+// A word of the guest's stack at base + disp.
 a::Mem Emitter::stack_operand(const a::Gp& base, i32 disp, bool write) {
   if (flat_here()) {
     a::Mem operand = shares_[n_].number != 0 ? shared_access(base, disp, 8, write)
@@ -126,11 +150,17 @@ a::Mem Emitter::stack_operand(const a::Gp& base, i32 disp, bool write) {
     fault_spots_.back().site->seg = static_cast<u8>(x86::Seg::kSs);
     return operand;
   }
+  const a::Gp address = sized(kT1, word());
   if (disp == 0)
-    as_.mov(kT1, base);
+    as_.mov(address, sized(base, word()));
   else
-    as_.lea(kT1, a::ptr(base, disp));
-  return look_up(8, write, true);
+    as_.lea(address, a::ptr(base, disp));
+  return look_up(word(), write, true);
+}
+
+void Emitter::move_stack_pointer(i32 by) {
+  const a::Gp rsp = a::gpq(static_cast<u32>(kHostOf[x86::kRsp]));
+  as_.lea(sized(rsp, word()), a::ptr(rsp, by));
 }
 
 }  // namespace vellum::bt

@@ -44,6 +44,8 @@ bool Emitter::emit() {
   for (unsigned n = 0; n < source_.unit.count; ++n)
     forms_.push_back(
         form_of(source_.decoded[n], source_.unit.insns[n], source_.model, n + 1 == source_.unit.count));
+  if (!source_.wide)
+    for (unsigned n = 0; n < source_.unit.count; ++n) narrow_form(source_.decoded[n], forms_[n]);
   find_live_flags();
   plan_sharing();
   entered_ = as_.newLabel();
@@ -80,7 +82,12 @@ bool Emitter::emit() {
       break;
     default:
       store_fip();
-      jump_to(next_rip_);
+      if (!source_.wide && interp::loads_segment(source_.decoded[source_.unit.count - 1])) {
+        save_flags();
+        leave_at(next_rip_);  // segments may not be flat any more
+      } else {
+        jump_to(next_rip_);
+      }
       break;
   }
   starts_.push_back(static_cast<u32>(as_.offset()));

@@ -36,6 +36,7 @@ struct UnitSource {
   u64 linear;
   const std::vector<x86::Decoded>& decoded;  ///< as many as the unit has instructions
   void* translation;                         ///< for Site::translation
+  bool wide;                                 ///< 64-bit code; else 32-bit code with flat segments
   bool counted;                              ///< instructions are counted against Context::left
   bool hot;                                  ///< memory operands go through the flat table
   u32 no_flat;                               ///< bit n: but not instruction n's
@@ -102,6 +103,8 @@ class Emitter {
   void end_access_of_jump();
   a::Mem memory_operand(const ZydisDecodedOperand& operand, unsigned size, bool write);
   a::Mem stack_operand(const a::Gp& base, i32 disp, bool write);
+  unsigned word() const { return source_.wide ? 8 : 4; }
+  void move_stack_pointer(i32 by);
 
   // emit_flat.cpp
   bool flat_here() const;
@@ -165,6 +168,7 @@ class Emitter {
   void leave_to_link(u64 target, u32 number);
   void guard_jump(std::optional<u64> other_page, bool looks, LinkSpot& spot, const asmjit::Label& out,
                   const asmjit::Label& stop);
+  u64 direct_target() const;
   bool loops_to(u64 target) const;
   bool polls() const;
   void poll();
@@ -242,6 +246,9 @@ class Emitter {
     Site* site;
     bool restore_flags = false;
   };
+  std::optional<asmjit::Label>
+      limited_;  ///< where the operand's segment refuses it, perhaps: for its look_up()
+  void call_out_if_limited(const Slow& slow);
   std::vector<Slow> slow_;
   bool open_ = false;  ///< the last of slow_ has no end yet
   std::vector<FaultSpot> fault_spots_;

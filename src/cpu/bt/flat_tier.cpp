@@ -47,6 +47,7 @@ void Translator::open_flat_tables() {
 
 // How `t`, of `unit`, is to be translated, from what became of it before.
 void Translator::plan(const interp::Unit& unit, Translation& t) const {
+  if (!t.wide) return;  // addresses of 32-bit code are looked up
   const Translation* before = nullptr;
   for (auto* p = static_cast<const Translation*>(unit.translated); p != nullptr && before == nullptr;
        p = p->next)

@@ -112,6 +112,31 @@ bool is_memory(const x86::Decoded& d, unsigned n) {
   return d.operands[n].type == ZYDIS_OPERAND_TYPE_MEMORY;
 }
 
+// Of a stack slot, and of an instruction pointer.
+unsigned word_bits(const x86::Decoded& d) {
+  return d.info.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? 64 : 32;
+}
+
+// VEX.W makes a general register, or what stands for it in memory, 64 bits wide in 64-bit mode only: VMOVD,
+// VPINSRD, VPEXTRD, conversions, VPCMPESTRI and VPCMPESTRM. (Elsewhere it is part of the opcode.)
+bool vex_w_widens(const x86::Decoded& d) {
+  if (d.info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX || d.info.raw.vex.W == 0) return false;
+  switch (d.info.opcode_map) {
+    case ZYDIS_OPCODE_MAP_0F:
+      return d.info.opcode == 0x6e || d.info.opcode == 0x7e || (d.info.opcode & 0xf8) == 0x28;
+    case ZYDIS_OPCODE_MAP_0F3A:
+      return (d.info.opcode & 0xf0) == 0x10 || (d.info.opcode & 0xf0) == 0x20 ||
+             (d.info.opcode & 0xfe) == 0x60;
+    default:
+      return false;
+  }
+}
+
+// With an operand size of 16 bits a branch of 32-bit code goes to the first 64 KiB.
+bool narrows_ip(const x86::Decoded& d) {
+  return word_bits(d) == 32 && d.info.operand_width == 16;
+}
+
 Form generic(const x86::Decoded& d, const Row& row) {
   Form form{.scheme = Scheme::kGeneric,
             .host = row.host,
@@ -151,7 +176,7 @@ Form bit_test(const x86::Decoded& d, const Row& row) {
 }
 
 Form stack(const x86::Decoded& d, Scheme scheme) {
-  if (d.info.operand_width != 64) return {};
+  if (d.info.operand_width != word_bits(d)) return {};
   Form form{.scheme = scheme, .memory_written = scheme == Scheme::kPush};
   if (scheme == Scheme::kLeave) return form;
   if (is_immediate(d, 0)) return form;
@@ -163,10 +188,10 @@ Form stack(const x86::Decoded& d, Scheme scheme) {
 }
 
 Form branch(const x86::Decoded& d, Scheme direct, Scheme indirect) {
-  if (d.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return {};
+  if (d.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || narrows_ip(d)) return {};
   if (is_immediate(d, 0)) return {.scheme = direct, .observable = direct == Scheme::kCall};
   Form form{.scheme = indirect};
-  if (!plain_operands(d, form) || d.operands[0].size != 64) return {};
+  if (!plain_operands(d, form) || d.operands[0].size != word_bits(d)) return {};
   form.observable = true;
   return form;
 }
@@ -201,6 +226,29 @@ bool plain_operands(const x86::Decoded& d, Form& form) {
   return scratch_needed <= scratch;
 }
 
+void narrow_form(const x86::Decoded& d, Form& form) {
+  switch (form.scheme) {
+    case Scheme::kPushFlags:
+    case Scheme::kExchangePairs:
+      form = {};
+      return;
+    case Scheme::kSystem:
+      // MOV from a control register moves half of it.
+      if (d.info.mnemonic == ZYDIS_MNEMONIC_MOV) form = {};
+      return;
+    default:
+      break;
+  }
+  // Nothing may be written through CS.
+  if (form.memory_written && form.memory >= 0 &&
+      d.operands[static_cast<unsigned>(form.memory)].mem.segment == ZYDIS_REGISTER_CS)
+    form = {};
+  // The host's would clear all sixteen registers, not eight.
+  const bool clears_all =
+      d.info.mnemonic == ZYDIS_MNEMONIC_VZEROALL || d.info.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER;
+  if (form.scheme == Scheme::kVector && (clears_all || vex_w_widens(d))) form = {};
+}
+
 bool is_high_byte(ZydisRegister r) {
   return r >= ZYDIS_REGISTER_AH && r <= ZYDIS_REGISTER_BH;
 }
@@ -211,6 +259,7 @@ Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuMode
   switch (d.info.mnemonic) {
     case ZYDIS_MNEMONIC_NOP:
     case ZYDIS_MNEMONIC_ENDBR64:
+    case ZYDIS_MNEMONIC_ENDBR32:
       return {.scheme = Scheme::kNothing, .observable = false};
     case ZYDIS_MNEMONIC_LEA: {
       if (!x86::is_general_register(d.operands[0].reg.value) || d.info.address_width == 16) return {};
@@ -234,7 +283,9 @@ Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuMode
     case ZYDIS_MNEMONIC_CALL:
       return branch(d, Scheme::kCall, Scheme::kCallIndirect);
     case ZYDIS_MNEMONIC_RET:
-      return d.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? Form{} : Form{.scheme = Scheme::kReturn};
+      return d.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || narrows_ip(d)
+                 ? Form{}
+                 : Form{.scheme = Scheme::kReturn};
     case ZYDIS_MNEMONIC_MUL:
       return multiply(d);
     case ZYDIS_MNEMONIC_DIV:
@@ -256,7 +307,7 @@ Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuMode
   if (d.info.meta.category == ZYDIS_CATEGORY_COND_BR && d.info.mnemonic != ZYDIS_MNEMONIC_LOOP &&
       d.info.mnemonic != ZYDIS_MNEMONIC_LOOPE && d.info.mnemonic != ZYDIS_MNEMONIC_LOOPNE &&
       d.info.mnemonic != ZYDIS_MNEMONIC_JCXZ && d.info.mnemonic != ZYDIS_MNEMONIC_JECXZ &&
-      d.info.mnemonic != ZYDIS_MNEMONIC_JRCXZ)
+      d.info.mnemonic != ZYDIS_MNEMONIC_JRCXZ && !narrows_ip(d))
     return {.scheme = Scheme::kJumpIf, .reads = condition_flags(d.info.opcode & 15), .observable = false};
   const u8 index = kByMnemonic[d.info.mnemonic];
   if (index == 0) {

@@ -61,6 +61,10 @@ bool is_high_byte(ZydisRegister r);
 /// `last`: of its unit.
 Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuModel& model, bool last);
 
+/// Of 32-bit code: what the same instruction of 64-bit code does, but the host cannot do for it, is called
+/// out for.
+void narrow_form(const x86::Decoded& d, Form& form);
+
 /// Whether visible operands are general registers, immediates and at most one memory operand, and scratch
 /// registers suffice for those registers that are in memory. Sets form's memory fields.
 bool plain_operands(const x86::Decoded& d, Form& form);

@@ -146,7 +146,7 @@ Form control(const x86::Decoded& d, const interp::Insn& insn) {
 
 Form vector_form(const x86::Decoded& d, const interp::Insn& insn) {
   const interp::native::IsaRow* row = interp::native::find_isa(d.info);
-  if (row == nullptr) return {};
+  if (row == nullptr || d.info.address_width == 16) return {};
   if (row->family == Family::kVector) return vector(d, insn);
   if (row->family == Family::kX87) return x87(d, insn);
   return control(d, insn);

@@ -105,9 +105,13 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
     code_key_ = ~0u;
     return interp::Interpreter::run_unit(v_, unit, limit, done);
   }
+  // An event may have come between the jump that is to be linked and its target, and changed the mode.
+  const bool linkable = key == code_key_;
   select_code_contexts(key);
+  look_at_segments();
   jump_table_of(linear).insert(linear, t->linked);
-  if (pending && !unit.crosses() && *pending < links_.size() && links_[*pending].target == linear) {
+  if (pending && linkable && !unit.crosses() && *pending < links_.size() &&
+      links_[*pending].target == linear) {
     link(links_[*pending], *t);
   }
 
@@ -129,6 +133,12 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   }
   if (why == Leave::kLink && options_.chain) pending_link_ = context_.link;
   return Flow::kJump;
+}
+
+void Translator::look_at_segments() {
+  if (interp_.mode_64()) return;
+  context_.limited = {!is_unlimited(v_.state.segment(x86::Seg::kFs)),
+                      !is_unlimited(v_.state.segment(x86::Seg::kGs))};
 }
 
 void Translator::link(const Link& from, const Translation& to) {
@@ -211,12 +221,13 @@ bool Translator::decode(const interp::Unit& unit) {
     guest_copy(bytes.data() + here, ram.host(unit.second_page), unit.bytes - here);
   }
   if (!unit.valid()) return false;
+  const auto mode = interp_.mode_64() ? x86::CodeMode::kLong64 : x86::CodeMode::kProtected32;
   decoded_.resize(unit.count);
   std::size_t offset = 0;
   for (unsigned n = 0; n < unit.count; ++n) {
     const auto rest =
         std::span<const u8>(bytes).subspan(offset, std::min<std::size_t>(15, unit.bytes - offset));
-    if (x86::decode(x86::CodeMode::kLong64, rest, decoded_[n]) != x86::DecodeStatus::kOk) return false;
+    if (x86::decode(mode, rest, decoded_[n]) != x86::DecodeStatus::kOk) return false;
     if (decoded_[n].length() != unit.insns[n].length) return false;
     offset += decoded_[n].length();
   }
@@ -224,7 +235,9 @@ bool Translator::decode(const interp::Unit& unit) {
 }
 
 const Translator::Translation* Translator::translate(const interp::Unit& unit, u64 linear) {
-  if (!decode(unit)) {
+  // 32-bit code that may run over 4 GiB, and go on at 0, is the interpreter's.
+  const bool at_end = !interp_.mode_64() && linear >> kPageShift == 0xfffff;
+  if (at_end || !decode(unit)) {
     refused_.add();
     unit.runs = 0;
     return nullptr;
@@ -237,11 +250,13 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
   holder.init(asmjit::Environment::host());
   Translation& t = translations_.emplace_back();
   t.linear = linear;
+  t.wide = interp_.mode_64();
   plan(unit, t);
   const UnitSource source{.unit = unit,
                           .linear = linear,
                           .decoded = decoded_,
                           .translation = &t,
+                          .wide = t.wide,
                           .counted = counted_,
                           .hot = t.hot,
                           .no_flat = t.no_flat,
@@ -292,19 +307,21 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
 
 // What leads to earlier translations of the code at t's addresses leads to `t` from now on.
 void Translator::take_over(Translation& t) {
-  const auto place = [](const Translation* of) { return of->linear % kPageSize; };
+  const auto before = [](const Translation* a, const Translation* b) {
+    return a->linear % kPageSize < b->linear % kPageSize;
+  };
   auto& of_page = by_page_[t.page];
-  auto same = std::ranges::equal_range(of_page, place(&t), {}, place);
-  const auto kept = std::ranges::remove_if(same, [&](Translation* old) {
-    if (old->linear != t.linear || old->second != t.second) return false;
+  const auto [first, last] = std::equal_range(of_page.begin(), of_page.end(), &t, before);
+  const auto kept = std::remove_if(first, last, [&](Translation* old) {
+    if (old->linear != t.linear || old->second != t.second || old->wide != t.wide) return false;
     old->stale = true;
     redirect(*old, t.linked, t.entered);
     return true;  // from here on it goes where `t` goes
   });
-  of_page.insert(of_page.erase(kept.begin(), kept.end()), &t);
+  of_page.insert(of_page.erase(kept, last), &t);
   if (t.second == nullptr || t.second == t.page) return;
   auto& of_second = by_page_[t.second];
-  of_second.insert(std::ranges::upper_bound(of_second, place(&t), {}, place), &t);
+  of_second.insert(std::upper_bound(of_second.begin(), of_second.end(), &t, before), &t);
 }
 
 // Any thread: only notes it.

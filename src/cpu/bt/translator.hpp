@@ -55,6 +55,7 @@ class Translator final : public Engine,
     Translation* next = nullptr;  ///< the same unit at another address, or an earlier translation
     bool stale = false;           ///< only leads to a later translation, or out
     bool hot = false;
+    bool wide = true;   ///< 64-bit code
     i32 runs_left = 0;  ///< negative: to be translated again
     u32 no_flat = 0;    ///< bit n: instruction n's memory operand is looked up although the unit is hot
     u32 no_share = 0;   ///< bit n: instruction n's memory operand shares no slot with others
@@ -87,6 +88,7 @@ class Translator final : public Engine,
   const Translation* find(const interp::Unit& unit, u64 linear);
   const Translation* translate(const interp::Unit& unit, u64 linear);
   void arm();
+  void look_at_segments();
   void take_over(Translation& t);
   void refuse_outdated(std::span<Translation* const> of_page);
   void redirect(const Translation& from, const u8* linked, const u8* entered);

@@ -214,8 +214,8 @@ Exit Interpreter::run(Budget budget) {
     if (must_step()) [[unlikely]] {
       e = step(*unit, done, left);
     } else {
-      Flow flow = runner_ != nullptr && mode_64_ ? runner_->run(*unit, key_, limit, done)
-                                                 : run_unit(v_, *unit, limit, done);
+      Flow flow = runner_ != nullptr && runs_fast() ? runner_->run(*unit, key_, limit, done)
+                                                    : run_unit(v_, *unit, limit, done);
       units_run_.add();
       if (flow == Flow::kFault && is_x87_error()) [[unlikely]]
         flow = x87_error(done).value_or(Flow::kEndUnit);

@@ -5,12 +5,13 @@
 
 #include "cpu/engine.hpp"
 #include "cpu/interp/unit.hpp"
+#include "cpu/system/segments.hpp"
 #include "cpu/system/vcpu.hpp"
 
 namespace vellum::interp {
 
-/// A faster way to run units of 64-bit code, put in the place of the handlers' loop by an engine that builds
-/// on this one.
+/// A faster way to run units of 64-bit code, and of 32-bit code with flat segments (is_flat_32()), put in the
+/// place of the handlers' loop by an engine that builds on this one.
 class UnitRunner {
  public:
   virtual ~UnitRunner() = default;
@@ -59,6 +60,8 @@ class Interpreter final : public Engine {
   /// Recomputes what look-ups of code need from CS, CR0, EFER and CPL.
   void refresh_mode();
   bool mode_64() const { return mode_64_; }
+  /// Whether a UnitRunner may run what comes next.
+  bool runs_fast() const { return mode_64_ || is_flat_32(v_.state); }
   u32 key() const { return key_; }
   /// Whether instructions must run one at a time with checks around each (single-step, breakpoints, shadows).
   /// If not, at least one runs next: RF is cleared then, as nothing looks at it.

@@ -48,6 +48,17 @@ u64 next_page(u64 linear, x86::CodeMode mode) {
 
 }  // namespace
 
+bool loads_segment(const x86::Decoded& d) {
+  for (unsigned n = 0; n < d.info.operand_count; ++n) {
+    const ZydisDecodedOperand& o = d.operands[n];
+    if (o.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+        ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+        (o.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0)
+      return true;
+  }
+  return false;
+}
+
 UnitCache::UnitCache(Vcpu& v)
     : v_(v),
       shortcuts_(new Shortcut[kShortcuts]),
@@ -198,7 +209,8 @@ void UnitCache::bind(const x86::Decoded& decoded, x86::CodeMode mode, Insn& out,
     out.extra = &unknown_[decoded.info.mnemonic];
     out.run = &unknown_instruction;
   }
-  ends_unit = ends_unit || ends_unit_by_category(decoded.info);
+  ends_unit = ends_unit || ends_unit_by_category(decoded.info) ||
+              (mode != x86::CodeMode::kLong64 && loads_segment(decoded));
 }
 
 void UnitCache::stats(std::vector<StatRow>& rows) const {

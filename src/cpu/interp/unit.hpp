@@ -1,9 +1,10 @@
 // Units: straight runs of decoded instructions, and the cache that finds them.
 //
 // A unit starts at a guest-physical address in one code mode and ends at a branch, at an instruction that may
-// change the mode, at kMaxInstructions, or at the end of its page (one instruction may reach into the next
-// page; it is then the unit's only one). It is valid as long as the code generation of its page (or both) is
-// what it was decoded under (docs/design/self-modifying-code.md).
+// change the mode (outside 64-bit mode: or loads a segment register), at kMaxInstructions, or at the end of
+// its page (one instruction may reach into the next page; it is then the unit's only one). It is valid as
+// long as the code generation of its page (or both) is what it was decoded under
+// (docs/design/self-modifying-code.md).
 //
 // Two ways lead to a unit: by guest-virtual RIP while no translation has changed since (a small direct-mapped
 // table, checked by Mmu::code_map_stamp), else by guest-physical address.
@@ -43,6 +44,9 @@ struct Unit {
   /// Over the end of the address space, so that two halves' mappings count.
   bool wraps(u64 linear) const { return crosses() && (linear | kPageMask) == ~u64{0}; }
 };
+
+/// MOV, POP, LDS … to a segment register. In 64-bit mode that changes no address but those from FS and GS.
+bool loads_segment(const x86::Decoded& d);
 
 class UnitCache : public StatSource {
  public:

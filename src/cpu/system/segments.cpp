@@ -133,6 +133,19 @@ bool legacy_address(Vcpu& v, Seg seg, u64 offset, unsigned size, Access access, 
   return true;
 }
 
+bool is_unlimited(const Segment& data) {
+  return data.limit == 0xffffffff && data.present() && data.writable() && !data.expand_down();
+}
+
+bool is_flat_32(const VcpuState& s) {
+  const Segment& cs = s.segment(Seg::kCs);
+  const Segment& ss = s.segment(Seg::kSs);
+  const auto flat = [&](Seg seg) { return s.segment(seg).base == 0 && is_unlimited(s.segment(seg)); };
+  return s.protected_mode() && !s.virtual_8086() && !s.mode_64() && cs.big() && cs.base == 0 &&
+         cs.limit == 0xffffffff && cs.readable() && ss.big() && flat(Seg::kSs) && flat(Seg::kDs) &&
+         flat(Seg::kEs);
+}
+
 bool linear_address(Vcpu& v, Seg seg, u64 offset, unsigned size, Access access, u64& linear) {
   if (!v.state.mode_64()) return legacy_address(v, seg, offset, size, access, linear);
   const bool has_base = seg == Seg::kFs || seg == Seg::kGs;

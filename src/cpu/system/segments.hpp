@@ -26,6 +26,13 @@ namespace vellum {
 [[nodiscard]] bool linear_address(Vcpu& v, x86::Seg seg, u64 offset, unsigned size, Access access,
                                   u64& linear);
 
+/// Whether a reference through this data segment (FS, GS) is never refused for its type or limit, but for one
+/// that runs over 4 GiB.
+bool is_unlimited(const x86::Segment& data);
+/// 32-bit protected or compatibility mode, with CS, SS, DS and ES unlimited and from 0, as nearly every
+/// 32-bit system has them: an offset is the linear address then.
+bool is_flat_32(const VcpuState& s);
+
 /// VERR/VERW/LAR/LSL: whether the selector may be inspected so; no fault but #PF and the like. `result` for
 /// LAR, LSL.
 enum class SelectorQuery : u8 { kVerr, kVerw, kLar, kLsl };
