@@ -137,6 +137,14 @@ bool narrows_ip(const x86::Decoded& d) {
   return word_bits(d) == 32 && d.info.operand_width == 16;
 }
 
+// (Zydis's category of conditional branches has more: LOOP, JRCXZ, XBEGIN, XEND.)
+bool is_jcc(const x86::Decoded& d) {
+  const unsigned first = d.info.opcode & 0xf0;
+  return (d.info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && first == 0x70) ||
+         (d.info.opcode_map == ZYDIS_OPCODE_MAP_0F && d.info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+          first == 0x80);
+}
+
 Form generic(const x86::Decoded& d, const Row& row) {
   Form form{.scheme = Scheme::kGeneric,
             .host = row.host,
@@ -304,10 +312,7 @@ Form form_of(const x86::Decoded& d, const interp::Insn& insn, const x86::CpuMode
     default:
       break;
   }
-  if (d.info.meta.category == ZYDIS_CATEGORY_COND_BR && d.info.mnemonic != ZYDIS_MNEMONIC_LOOP &&
-      d.info.mnemonic != ZYDIS_MNEMONIC_LOOPE && d.info.mnemonic != ZYDIS_MNEMONIC_LOOPNE &&
-      d.info.mnemonic != ZYDIS_MNEMONIC_JCXZ && d.info.mnemonic != ZYDIS_MNEMONIC_JECXZ &&
-      d.info.mnemonic != ZYDIS_MNEMONIC_JRCXZ && !narrows_ip(d))
+  if (is_jcc(d) && !narrows_ip(d))
     return {.scheme = Scheme::kJumpIf, .reads = condition_flags(d.info.opcode & 15), .observable = false};
   const u8 index = kByMnemonic[d.info.mnemonic];
   if (index == 0) {

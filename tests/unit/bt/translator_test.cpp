@@ -55,6 +55,13 @@ TEST_F(Bt, FaultInTheMiddleOfAUnitIsPrecise) {
   EXPECT_EQ(count("units translated"), 2u);
 }
 
+// To Zydis it is a conditional branch, whose opcode ends as JNO's does.
+TEST_F(Bt, InstructionOfAbsentTransactionsIsUndefined) {
+  code({0x0f, 0x01, 0xd5, 0xf4});  // XEND; HLT
+  run();
+  EXPECT_EQ(halted_in_handler(), x86::kUd);
+}
+
 TEST_F(Bt, FlagsThatNobodyReadAreStillPushed) {
   // XOR EAX, EAX; DEC RAX; SHL RAX, 4; UD2: CF, SF and PF of the shift, AF of DEC
   code({0x31, 0xc0, 0x48, 0xff, 0xc8, 0x48, 0xc1, 0xe0, 0x04, 0x0f, 0x0b});
