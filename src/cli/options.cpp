@@ -159,13 +159,19 @@ std::vector<OptionRow> make_table() {
       {"--disk",
        "FILE[,KEY=VALUE...]",
        kMachine,
-       "a disk, again for more; keys: format, readonly, overlay, cache, aio, serial (docs/disks.md)",
+       "a disk, again for more; format, bus, readonly, overlay, cache, aio, serial: docs/disks.md",
        {},
        [](Options o, Text v) -> Result<> {
          VELLUM_TRY_ASSIGN(disk, parse_disk(v));
          o.machine.disks.push_back(std::move(disk));
          return {};
        }},
+      {"--cdrom",
+       "FILE",
+       kMachine,
+       "a CD-ROM drive with this image, again for more; booted after the disks",
+       {},
+       [](Options o, Text v) -> Result<> { return o.machine.cdroms.push_back(v), Result<>(); }},
       {"--net",
        "KIND[,KEY=VALUE...]",
        kMachine,

@@ -10,6 +10,7 @@
 #include "cpu/state_check.hpp"
 #include "devices/display/vga_ports.hpp"
 #include "devices/display/vga_window.hpp"
+#include "devices/ide/piix3_ide.hpp"
 #include "devices/legacy/acpi_pm.hpp"
 #include "devices/legacy/i8042.hpp"
 #include "devices/legacy/misc_ports.hpp"
@@ -129,6 +130,8 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
     kernel_clock_ = &devices_.make<KernelClock>(*kvm_, states.next(KernelClock::power_on(*clock_)));
   VELLUM_TRY(add_devices(wiring, config, resources, states));
   VELLUM_TRY(add_virtio(wiring, config, resources, states));
+  const auto on_ide = [](const BoardDisk& disk) { return disk.kind != BoardDisk::Kind::kVirtio; };
+  if (std::ranges::any_of(resources.disks, on_ide)) VELLUM_TRY(add_ide(wiring, resources, states));
   if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources.bios, states));
   if (config.display == DisplayKind::kStd) VELLUM_TRY(add_display(resources, states));
   ram_->on_remap([this] { remapped(); });
@@ -229,6 +232,7 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
   VELLUM_ASSERT(loop_ != nullptr, "virtio devices need an event loop");
   const IoContext context{loop_, virtual_clock_ != nullptr};
   for (const BoardDisk& disk : resources.disks) {
+    if (disk.kind != BoardDisk::Kind::kVirtio) continue;
     auto& device = devices_.make<virtio::Blk>(context, disk.disk, config.cpus, disk.serial,
                                               states.next<virtio::Blk::State>());
     VELLUM_TRY_ASSIGN(slot, add_virtio_device(wiring, device, states));
@@ -269,6 +273,34 @@ Result<> Board::add_display(const BoardResources& resources, StateQueue& states)
   VELLUM_TRY(mmio_.add(vga::kWindow, vga::kWindowSize, display_->window(), "vga"));
   VELLUM_TRY(ports_.add(vga::kPort, vga::kPortCount, display_->ports(), "vga"));
   return ports_.add(vga::Dispi::kPort, vga::Dispi::kPortCount, display_->dispi_ports(), "dispi");
+}
+
+// Disks take the first places, CD-ROM drives those from the second channel's first on, as on most PCs; what
+// is taken goes to the next free one.
+Result<> Board::add_ide(Wiring& wiring, const BoardResources& resources, StateQueue& states) {
+  ide::Piix3Ide::Drives drives;
+  std::vector<std::string> cdroms;
+  for (const BoardDisk& disk : resources.disks) {
+    if (disk.kind == BoardDisk::Kind::kVirtio) continue;
+    const bool cdrom = disk.kind == BoardDisk::Kind::kCdrom;
+    unsigned place = cdrom ? 2 : 0;
+    for (unsigned n = 0; n < 4 && drives[place / 2][place % 2].medium; ++n) place = (place + 1) % 4;
+    ide::Drive& drive = drives[place / 2][place % 2];
+    VELLUM_ASSERT(!drive.medium, "more than four IDE drives");
+    drive = {disk.disk, disk.serial, cdrom};
+    (cdrom ? cdroms : boot_order_).push_back(ide_drive_path(place / 2, place % 2));
+  }
+  boot_order_.insert(boot_order_.end(), cdroms.begin(), cdroms.end());
+  const IoContext context{loop_, virtual_clock_ != nullptr};
+  ide_ = &devices_.make<ide::Piix3Ide>(*pci_->bus, wiring.router, context, std::move(drives),
+                                       states.next<ide::Piix3Ide::State>());
+  pci_->bus->add(pci::devfn(ide::Piix3Ide::kDevice, ide::Piix3Ide::kFunction), *ide_);
+  for (unsigned n = 0; n < ide::Piix3Ide::kChannels; ++n) {
+    VELLUM_TRY(ports_.add(ide::Piix3Ide::kCommandPorts[n], ide::Piix3Ide::kCommandCount,
+                          ide_->command_ports(n), "ide"));
+    VELLUM_TRY(ports_.add(ide::Piix3Ide::kControlPorts[n], 1, ide_->control_port(n), "ide"));
+  }
+  return {};
 }
 
 Result<> Board::add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states) {
@@ -340,6 +372,7 @@ Result<> Board::start_like_firmware() {
     slot->engine->push(StateMask::kMsrs, state);
   }
   if (pci_) VELLUM_TRY(pci_->start_like_firmware(ram_->size()));
+  if (ide_ != nullptr) ide_->enable_channels();
   return {};
 }
 

@@ -31,8 +31,10 @@
 namespace vellum {
 
 struct BoardDisk {
+  enum class Kind : u8 { kVirtio, kIde, kCdrom };
   std::shared_ptr<Disk> disk;
   std::string serial;  ///< up to 20 bytes, for GET_ID
+  Kind kind = Kind::kVirtio;
 };
 
 struct BoardNet {
@@ -50,7 +52,7 @@ struct BoardResources {
   TraceSink* trace = nullptr;  ///< where MachineConfig::trace goes
   /// Where devices with work of their own do it; null: there may be none of those.
   EventLoop* loop = nullptr;
-  std::vector<BoardDisk> disks = {};  ///< a virtio-blk each
+  std::vector<BoardDisk> disks = {};  ///< those on the IDE controller: four
   std::vector<BoardNet> nets = {};    ///< a virtio-net each
   std::span<const u8> bios = {};      ///< firmware for the ROM, as read_bios() checks it; empty: none
   PacedSink* console = nullptr;       ///< the output of a virtio-console, or null: there is none
@@ -60,6 +62,9 @@ struct BoardResources {
 
 namespace kvm {
 class Vm;
+}
+namespace ide {
+class Piix3Ide;
 }
 class CoprocessorError;
 class VcpuBoard;
@@ -121,6 +126,7 @@ class Board {
                       StateQueue& states);
   /// Gives it the board's transport. Its PCI slot, or its place among those over MMIO.
   Result<u8> add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states);
+  Result<> add_ide(Wiring& wiring, const BoardResources& resources, StateQueue& states);
   Result<> add_display(const BoardResources& resources, StateQueue& states);
   Result<> add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states);
   /// Memory has other places now: whoever knows the old ones has to hear of it. Any thread.
@@ -145,6 +151,7 @@ class Board {
   CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
   vga::Adapter* display_ = nullptr;
+  ide::Piix3Ide* ide_ = nullptr;
   std::optional<PciRoot> pci_;
   std::vector<std::string> boot_order_;  ///< for firmware
   unsigned virtio_mmio_ = 0;

@@ -1,5 +1,7 @@
 #include "machine/config.hpp"
 
+#include <algorithm>
+
 #include "base/address.hpp"
 
 namespace vellum {
@@ -11,7 +13,7 @@ Result<> check_boot(const MachineConfig& config) {
     return fail(ErrorCode::kInvalidArgument,
                 "--kernel and --bios: a kernel is started without firmware; give one of them");
   if (!config.kernel.empty()) return {};
-  if (config.bios.empty() && config.disks.empty())
+  if (config.bios.empty() && config.disks.empty() && config.cdroms.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "nothing to boot; give a disk image, or a kernel with --kernel FILE");
   if (!config.initrds.empty())
@@ -37,11 +39,27 @@ Result<> check_display(const MachineConfig& config) {
   return {};
 }
 
+Result<> check_ide(const MachineConfig& config) {
+  const auto disks = std::ranges::count_if(config.disks, &DiskConfig::ide);
+  const auto drives = static_cast<std::size_t>(disks) + config.cdroms.size();
+  const char* const option = config.cdroms.empty() ? "--disk bus=ide" : "--cdrom";
+  if (drives > 4)
+    return fail(ErrorCode::kInvalidArgument,
+                "{}: the IDE controller has 4 drives, and {} were given; disks can be "
+                "virtio's",
+                option, drives);
+  if (drives != 0 && config.board == BoardKind::kMicro)
+    return fail(ErrorCode::kInvalidArgument, "{} needs a PCI bus, which --board micro lacks; use --board pc",
+                option);
+  return {};
+}
+
 }  // namespace
 
 Result<> check_config(const MachineConfig& config) {
   VELLUM_TRY(check_boot(config));
   VELLUM_TRY(check_display(config));
+  VELLUM_TRY(check_ide(config));
   if (config.cpus == 0) return fail(ErrorCode::kInvalidArgument, "--cpus 0: a machine needs at least 1 vCPU");
   if (config.cpus > kMaxCpus)
     return fail(ErrorCode::kInvalidArgument,

@@ -47,7 +47,8 @@ struct MachineConfig {
   ClockKind clock = ClockKind::kReal;
   bool rng = false;  ///< virtio-rng
   ConsoleKind console = ConsoleKind::kSerial;
-  std::vector<DiskConfig> disks;     ///< a virtio-blk each
+  std::vector<DiskConfig> disks;     ///< a virtio-blk each, or on the IDE controller
+  std::vector<std::string> cdroms;   ///< paths of images, each in a CD-ROM drive on the IDE controller
   std::vector<net::NetConfig> nets;  ///< a virtio-net each
   DisplayKind display = DisplayKind::kAuto;
   std::string screenshot;   ///< path that the screen goes to at the end, or empty

@@ -57,6 +57,10 @@ FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request) {
   return items;
 }
 
+std::string ide_drive_path(unsigned channel, unsigned drive) {
+  return fmt::format("/pci@i0cf8/ide@1,1/drive@{:x}/disk@{:x}", channel, drive);
+}
+
 std::string virtio_disk_path(u8 devfn) {
   const unsigned device = devfn >> 3, function = devfn & 7;
   return function == 0 ? fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", device)

@@ -19,6 +19,8 @@ struct FirmwareRequest {
 
 FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request);
 
+/// The path of a drive on the PIIX3's IDE controller.
+std::string ide_drive_path(unsigned channel, unsigned drive);
 /// The path of a virtio-blk disk in that slot of the PCI bus.
 std::string virtio_disk_path(u8 devfn);
 

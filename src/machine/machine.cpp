@@ -8,6 +8,7 @@
 
 #include "base/assert.hpp"
 #include "base/log.hpp"
+#include "devices/ide/registers.hpp"
 #include "devices/virtio/console.hpp"
 #include "io/disk/open_disk.hpp"
 #include "io/net/create_network.hpp"
@@ -152,7 +153,19 @@ Result<> Machine::open_disks() {
   for (const DiskConfig& config : config_.disks) {
     auto disk = open_disk(loop_, config, config_.clock == ClockKind::kVirtual);
     if (!disk) return tl::unexpected(std::move(disk).error().context("--disk"));
-    disks_.push_back({std::move(*disk), config.serial});
+    disks_.push_back(
+        {std::move(*disk), config.serial, config.ide ? BoardDisk::Kind::kIde : BoardDisk::Kind::kVirtio});
+  }
+  for (const std::string& path : config_.cdroms) {
+    DiskConfig config;
+    config.file = path;
+    config.format = "raw";
+    config.read_only = true;
+    auto disk = open_disk(loop_, config, config_.clock == ClockKind::kVirtual);
+    if (!disk) return tl::unexpected(std::move(disk).error().context("--cdrom"));
+    if ((*disk)->size() < ide::kCdSector)
+      return fail(ErrorCode::kBadInput, "--cdrom '{}' has no sector of 2048 bytes", path);
+    disks_.push_back({std::move(*disk), "", BoardDisk::Kind::kCdrom});
   }
   return {};
 }

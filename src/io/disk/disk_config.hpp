@@ -23,6 +23,7 @@ struct DiskConfig {
   std::string file;    ///< path
   std::string format;  ///< "raw", "qcow2", or empty: look at the file
   bool read_only = false;
+  bool ide = false;  ///< behind an IDE controller, not virtio-blk
   /// Where writes go, so that `file` stays as it is: a qcow2 image, made if it is not there; "tmp": one that
   /// nobody sees and that goes with the disk. Empty: to `file`.
   std::string overlay;

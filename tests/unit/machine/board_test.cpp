@@ -6,6 +6,7 @@
 #include <iterator>
 #include <set>
 
+#include "../virtio/memory_disk.hpp"
 #include "boot/memory_map.hpp"
 #include "cpu/interp/interpreter.hpp"
 #include "devices/legacy/misc_ports.hpp"
@@ -248,6 +249,28 @@ TEST_F(BoardTest, VirtioDevicesAreThereWhenAskedFor) {
   const auto restored = Board::create(config, resources, saved);
   ASSERT_TRUE(restored) << restored.error().message;
   (*restored)->resume_devices();
+  expect_equal(comparable((*restored)->save()), comparable(saved));
+}
+
+TEST_F(BoardTest, IdeDrivesAreWhereTheyAreOnEveryPc) {
+  const auto loop = std::move(*EventLoop::create());
+  BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
+  resources.disks.push_back({std::make_shared<test::MemoryDisk>(), "", BoardDisk::Kind::kCdrom});
+  resources.disks.push_back({std::make_shared<test::MemoryDisk>(), "", BoardDisk::Kind::kIde});
+  const auto board = std::move(*Board::create(config, resources));
+  ASSERT_TRUE(board->start_like_firmware());
+  auto& ports = space(*board).ports;
+
+  ports.write(0xcf8, 4, 0x8000'0900);  // device 1, function 1
+  EXPECT_EQ(ports.read(0xcfc, 4), 0x7010'8086u);
+  EXPECT_EQ(ports.read(0x1f7, 1), 0x50u) << "a disk";
+  EXPECT_EQ(ports.read(0x174, 2), 0xeb14u) << "a CD-ROM drive";
+  ports.write(0x1f6, 1, 0xe0);
+  ports.write(0x1f7, 1, 0xec);
+  EXPECT_EQ(ports.read(0x1f0, 2), 0x0040u);
+  const auto saved = board->save();
+  const auto restored = Board::create(config, resources, saved);
+  ASSERT_TRUE(restored) << restored.error().message;
   expect_equal(comparable((*restored)->save()), comparable(saved));
 }
 

@@ -1,0 +1,182 @@
+#include "devices/ide/packet.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+namespace vellum::ide {
+namespace {
+
+enum Operation : u8 {
+  kTestUnitReady = 0x00,
+  kRequestSense = 0x03,
+  kInquiry = 0x12,
+  kStartStopUnit = 0x1b,
+  kPreventRemoval = 0x1e,
+  kReadCapacity = 0x25,
+  kRead10 = 0x28,
+  kSeek10 = 0x2b,
+  kReadToc = 0x43,
+  kGetConfiguration = 0x46,
+  kGetEventStatus = 0x4a,
+  kReadDiscInformation = 0x51,
+  kModeSense10 = 0x5a,
+  kRead12 = 0xa8,
+  kSetSpeed = 0xbb,
+  kMechanismStatus = 0xbd
+};
+
+constexpr u8 kIllegalRequest = 5;
+constexpr u8 kInvalidCommand = 0x20, kOutOfRange = 0x21, kInvalidField = 0x24;
+constexpr u8 kLeadOut = 0xaa;
+
+u64 big(const Packet& packet, unsigned at, unsigned size) {
+  u64 value = 0;
+  for (unsigned n = 0; n < size; ++n) value = value << 8 | packet[at + n];
+  return value;
+}
+
+class Reply {
+ public:
+  Reply& put(u64 value, unsigned size = 1) {
+    for (unsigned n = size; n-- > 0;) bytes_.push_back(static_cast<u8>(value >> (8 * n)));
+    return *this;
+  }
+  Reply& text(std::string_view text, unsigned size) {
+    for (unsigned n = 0; n < size; ++n) bytes_.push_back(n < text.size() ? static_cast<u8>(text[n]) : ' ');
+    return *this;
+  }
+  /// The first `size` bytes become how many bytes follow them.
+  Reply& length(unsigned size) {
+    const u64 rest = bytes_.size() - size;
+    for (unsigned n = 0; n < size; ++n) bytes_[n] = static_cast<u8>(rest >> (8 * (size - 1 - n)));
+    return *this;
+  }
+  PacketAction within(u64 room) {
+    if (bytes_.size() > room) bytes_.resize(room);
+    return {.kind = PacketAction::Kind::kReply, .reply = std::move(bytes_)};
+  }
+
+ private:
+  std::vector<u8> bytes_;
+};
+
+PacketAction refuse(u8 code) {
+  return {.kind = PacketAction::Kind::kFail, .sense = {kIllegalRequest, code}};
+}
+
+PacketAction read(u64 sector, u64 count, u64 sectors) {
+  if (sector > sectors || count > sectors - sector) return refuse(kOutOfRange);
+  if (count == 0) return {};
+  return {.kind = PacketAction::Kind::kRead, .sector = sector, .count = count};
+}
+
+// An address as minutes, seconds, frames: 75 frames a second, two seconds before the first sector.
+u64 address(u64 sector, bool as_time) {
+  if (!as_time) return sector;
+  const u64 frames = sector + 150;
+  return std::min<u64>(frames / 75 / 60, 255) << 16 | frames / 75 % 60 << 8 | frames % 75;
+}
+
+// One data track, then the lead-out (MMC-5 §6.26).
+PacketAction read_toc(const Packet& packet, u64 sectors) {
+  const bool as_time = (packet[1] & 2) != 0;
+  const u8 first = packet[6];
+  const u64 room = big(packet, 7, 2);
+  const unsigned format = (packet[2] & 15) != 0 ? packet[2] & 15 : packet[9] >> 6;
+  Reply reply;
+  reply.put(0, 2).put(1).put(1);
+  const auto track = [&](u8 number, u64 sector) {
+    reply.put(0).put(0x14).put(number).put(0).put(address(sector, as_time), 4);
+  };
+  switch (format) {
+    case 0:
+      if (first > 1 && first != kLeadOut) return refuse(kInvalidField);
+      if (first <= 1) track(1, 0);
+      track(kLeadOut, sectors);
+      break;
+    case 1:  // sessions
+      track(1, 0);
+      break;
+    default:
+      return refuse(kInvalidField);
+  }
+  return reply.length(2).within(room);
+}
+
+// Pages: read error recovery (1), capabilities (0x2a), or all (0x3f) (MMC-5 §7).
+PacketAction mode_sense(const Packet& packet) {
+  const u8 page = packet[2] & 0x3f;
+  Reply reply;
+  reply.put(0, 2).put(0x01).put(0, 5);  // a data disc of 120 mm
+  if (page == 1 || page == 0x3f) reply.put(0x01).put(6).put(0).put(5).put(0, 4);
+  if (page == 0x2a || page == 0x3f) {
+    reply.put(0x2a).put(18);
+    reply.put(0x3b).put(0).put(0x70).put(0x29).put(0, 2);  // reads CD-R, DVD; tray, can lock and eject
+    reply.put(706, 2).put(2, 2).put(512, 2).put(706, 2).put(0, 4);
+  }
+  if (page != 1 && page != 0x2a && page != 0x3f) return refuse(kInvalidField);
+  return reply.length(2).within(big(packet, 7, 2));
+}
+
+}  // namespace
+
+PacketAction interpret(const Packet& packet, u64 sectors, const Sense& last) {
+  switch (packet[0]) {
+    case kTestUnitReady:
+    case kStartStopUnit:
+    case kPreventRemoval:
+    case kSetSpeed:
+      return {};
+    case kSeek10:
+      return big(packet, 2, 4) < sectors ? PacketAction{} : refuse(kOutOfRange);
+    case kRequestSense:
+      return Reply()
+          .put(0x70)
+          .put(0)
+          .put(last.key)
+          .put(0, 4)
+          .put(10)
+          .put(0, 4)
+          .put(last.code)
+          .put(0, 5)
+          .within(packet[4]);
+    case kInquiry:
+      if ((packet[1] & 1) != 0) return refuse(kInvalidField);  // no vital product data
+      return Reply()
+          .put(0x05)
+          .put(0x80)
+          .put(0)
+          .put(0x21)
+          .put(31)
+          .put(0, 3)
+          .text("VELLUM", 8)
+          .text("CD-ROM", 16)
+          .text("1.0", 4)
+          .within(packet[4]);
+    case kReadCapacity:
+      return Reply().put(sectors - 1, 4).put(kCdSector, 4).within(8);
+    case kRead10:
+      return read(big(packet, 2, 4), big(packet, 7, 2), sectors);
+    case kRead12:
+      return read(big(packet, 2, 4), big(packet, 6, 4), sectors);
+    case kReadToc:
+      return read_toc(packet, sectors);
+    case kGetConfiguration:  // the current profile, CD-ROM; no features
+      return Reply().put(0, 4).put(0, 2).put(0x0008, 2).length(4).within(big(packet, 7, 2));
+    case kGetEventStatus:
+      if ((packet[1] & 1) == 0) return refuse(kInvalidField);  // asynchronous ones there are none
+      if ((packet[4] & 0x10) == 0) return Reply().put(2, 2).put(0x80).put(0x10).within(big(packet, 7, 2));
+      return Reply().put(6, 2).put(0x04).put(0x10).put(0).put(0x02).put(0, 2).within(big(packet, 7, 2));
+    case kReadDiscInformation:  // finalised, one session of one track
+      return Reply().put(32, 2).put(0x0e).put(1).put(1).put(1).put(1).put(0x20).put(0, 26).within(
+          big(packet, 7, 2));
+    case kModeSense10:
+      return mode_sense(packet);
+    case kMechanismStatus:
+      return Reply().put(0, 8).within(big(packet, 8, 2));
+    default:
+      return refuse(kInvalidCommand);
+  }
+}
+
+}  // namespace vellum::ide
