@@ -31,10 +31,8 @@ const u8* Translator::go_on(Flow flow) {
   if (flow == Flow::kEndUnit) {
     if (v_.hazards.load() != 0 || v_.state.activity != Activity::kRunning) return nullptr;
     interp_.refresh_mode();
-    if (counted_ && context_.left <= 0) return nullptr;  // nothing runs next: must_step() is not to be asked
-    if (!interp_.runs_fast() || interp_.must_step() || code_contexts_.exhausted()) return nullptr;
+    if (!interp_.runs_fast() || code_contexts_.exhausted()) return nullptr;
     look_at_segments();
-    v_.mmu.code_was_written = false;
     select_code_contexts(interp_.key());
   } else if (flow != Flow::kJump || (!counted_ && v_.hazards.load() != 0)) {
     return nullptr;
@@ -42,7 +40,13 @@ const u8* Translator::go_on(Flow flow) {
   if (!interp_.mode_64()) v_.state.rip = static_cast<u32>(v_.state.rip);
   if (retry_.armed) access_again();
   const u8* const entry = jump_table_of(v_.state.rip).find(v_.state.rip);
-  if (entry != nullptr) continued_.add();
+  if (entry == nullptr) return nullptr;
+  if (flow == Flow::kEndUnit) {
+    // must_step() clears RF, so it is asked only if something runs next.
+    if ((counted_ && context_.left <= 0) || interp_.must_step()) return nullptr;
+    v_.mmu.code_was_written = false;
+  }
+  continued_.add();
   return entry;
 }
 
@@ -102,6 +106,7 @@ u64 Translator::code_store(const Site& site, const u8* host) {
   catch_up(site);
   if (site.sets_fip) v_.state.xsave.fip() = site.next_rip - site.insn->length;
   v_.state.rip = site.after_is_target ? context_.target : site.next_rip + static_cast<u64>(i64{site.after});
+  if (!interp_.mode_64()) v_.state.rip = static_cast<u32>(v_.state.rip);
   return finish(site, Flow::kEndUnit);
 }
 

@@ -73,7 +73,7 @@ struct JumpTable {
   u64 used = 0;                          ///< when it was last selected
   /// The slots that were filled, while they are few: a short-lived address space fills few.
   std::array<u16, 64> filled;
-  u32 fills = 0;
+  u32 fills = 0;  ///< at most one more than that
 
   JumpTable() {
     fills = kSize;  // all of them
@@ -88,7 +88,7 @@ struct JumpTable {
   void insert(u64 address, const u8* entry) {
     const u64 n = index(address);
     if (fills < filled.size()) filled[fills] = static_cast<u16>(n);
-    ++fills;
+    if (fills <= filled.size()) ++fills;
     negated[n] = -address;
     entries[n] = entry;
   }

@@ -14,7 +14,7 @@ class ContextNumbers {
   /// numbers started over, and nothing found under an earlier one counts.
   u64 select(u64 stamp, u32 key, bool& forget) {
     forget = false;
-    Number& n = numbers_[(stamp * 4 + (key & 3)) % numbers_.size()];
+    Number& n = numbers_[(stamp * 16 + key) % numbers_.size()];
     if (n.value == 0 || n.stamp != stamp || n.key != key) {
       if (next_ > kLast) {
         numbers_.fill({});

@@ -63,6 +63,10 @@ void Emitter::add_segment_base(const ZydisDecodedOperand& operand) {
       return;
     }
     limited_ = as_.newLabel();
+    if (operand.size > 8) {  // over 4 GiB of the segment, which need not be the end of a page
+      as_.cmp(kT1.r32(), -(operand.size / 8));
+      as_.ja(*limited_);
+    }
     as_.cmp(field(offsetof(Context, limited) + (seg == x86::Seg::kGs ? 1 : 0), 1), 0);
     as_.jne(*limited_);
     as_.add(kT1.r32(), d_.segment_base(seg).cloneResized(4));
@@ -101,6 +105,7 @@ a::Mem Emitter::look_up(unsigned size, bool write, bool stack) {
 
 // Where the segment of the operand may refuse it, the handler does the whole instruction.
 void Emitter::call_out_if_limited(const Slow& slow) {
+  vectors_ &= vectors_needed(n_ + 1);  // the handler's way loads no more
   cold_.push_back([this, from = *limited_, &site = *slow.site, n = slow_.size(), first = n_ + 1] {
     const asmjit::Label done = as_.newLabel();
     as_.bind(from);

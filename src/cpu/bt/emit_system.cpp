@@ -58,6 +58,7 @@ void Emitter::require_ring0(const asmjit::Label& otherwise) {
 // Cold, from `from`: the handler does the instruction, and translated code goes on behind it.
 void Emitter::call_out_at(const asmjit::Label& from, const asmjit::Label& resume) {
   const Site& site = make_site(0, false);
+  vectors_ &= vectors_needed(n_ + 1);  // the handler's way loads no more
   cold_.push_back([this, from, resume, &site, first = n_ + 1] {
     as_.bind(from);
     site_to_scratch(site);

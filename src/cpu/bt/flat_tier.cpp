@@ -173,9 +173,7 @@ void Translator::give_up_sharing(const Site& site) {
 }
 
 void Translator::translate_again(Translation& t) {
-  if (t.stale) return;
-  t.stale = true;
-  redirect(t, t.refuse, t.refuse);
+  if (!t.stale) refuse(t);
 }
 
 }  // namespace vellum::bt

@@ -105,8 +105,9 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
     code_key_ = ~0u;
     return interp::Interpreter::run_unit(v_, unit, limit, done);
   }
-  // An event may have come between the jump that is to be linked and its target, and changed the mode.
-  const bool linkable = key == code_key_;
+  // Between the jump that is to be linked and its target an event may have come, and interpreted code that
+  // changed the mode or the mapping.
+  const bool linkable = key == code_key_ && v_.mmu.code_map_stamp(linear) == code_stamps_[linear >> 63];
   select_code_contexts(key);
   look_at_segments();
   jump_table_of(linear).insert(linear, t->linked);
@@ -250,6 +251,7 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
   holder.init(asmjit::Environment::host());
   Translation& t = translations_.emplace_back();
   t.linear = linear;
+  t.unit = &unit;
   t.wide = interp_.mode_64();
   plan(unit, t);
   const UnitSource source{.unit = unit,
@@ -313,7 +315,8 @@ void Translator::take_over(Translation& t) {
   auto& of_page = by_page_[t.page];
   const auto [first, last] = std::equal_range(of_page.begin(), of_page.end(), &t, before);
   const auto kept = std::remove_if(first, last, [&](Translation* old) {
-    if (old->linear != t.linear || old->second != t.second || old->wide != t.wide) return false;
+    if (old->page != t.page || old->linear != t.linear || old->second != t.second || old->wide != t.wide)
+      return false;
     old->stale = true;
     redirect(*old, t.linked, t.entered);
     return true;  // from here on it goes where `t` goes
@@ -346,18 +349,26 @@ void Translator::code_changed() {
   }
 }
 
-// Another vCPU's store may have changed a page's generation and not yet have said so (code_changed()), while
-// links still lead to translations whose sites refer to the old units.
+// Sites refer to their units, and links and jump tables may still lead to translations of replaced ones:
+// another vCPU's store may have changed a page's generation and not yet have said so (code_changed()), and a
+// unit over the end of its page gives way when that page is followed by another.
 void Translator::units_replaced() {
-  for (const auto& [page, translations] : by_page_) refuse_outdated(translations);
+  for (const auto& [page, translations] : by_page_) {
+    for (Translation* t : translations) {
+      if (!t->stale && t->unit->page == nullptr) refuse(*t);  // UnitCache::replace() sets it so
+    }
+    refuse_outdated(translations);
+  }
 }
 
 void Translator::refuse_outdated(std::span<Translation* const> of_page) {
-  for (Translation* t : of_page) {
-    if (t->stale || t->valid()) continue;
-    t->stale = true;
-    redirect(*t, t->refuse, t->refuse);
-  }
+  for (Translation* t : of_page)
+    if (!t->stale && !t->valid()) refuse(*t);
+}
+
+void Translator::refuse(Translation& t) {
+  t.stale = true;
+  redirect(t, t.refuse, t.refuse);
 }
 
 void Translator::flush() {

@@ -51,9 +51,10 @@ class Translator final : public Engine,
     const u8* entered = nullptr;
     const u8* checked = nullptr;  ///< as `linked`, if `vectors` are known to be loaded; may be nullptr
     u32 vectors = 0;
-    const u8* refuse = nullptr;   ///< leaves with RIP at the unit's start
-    Translation* next = nullptr;  ///< the same unit at another address, or an earlier translation
-    bool stale = false;           ///< only leads to a later translation, or out
+    const u8* refuse = nullptr;          ///< leaves with RIP at the unit's start
+    const interp::Unit* unit = nullptr;  ///< there until units_replaced() or units_dropped()
+    Translation* next = nullptr;         ///< the same unit at another address, or an earlier translation
+    bool stale = false;                  ///< only leads to a later translation, or out
     bool hot = false;
     bool wide = true;   ///< 64-bit code
     i32 runs_left = 0;  ///< negative: to be translated again
@@ -91,6 +92,7 @@ class Translator final : public Engine,
   void look_at_segments();
   void take_over(Translation& t);
   void refuse_outdated(std::span<Translation* const> of_page);
+  void refuse(Translation& t);
   void redirect(const Translation& from, const u8* linked, const u8* entered);
   bool decode(const interp::Unit& unit);
   void link(const Link& from, const Translation& to);

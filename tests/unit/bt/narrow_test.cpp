@@ -51,6 +51,14 @@ TEST_F(BtNarrow, BaseOfGsIsAddedWithin32Bits) {
   EXPECT_EQ(rax(), 0x1234567u);
 }
 
+// Over 4 GiB of the segment, in the middle of a page.
+TEST_F(BtNarrow, OperandOverTheEndOfASegmentFromAnUnalignedBaseFaults) {
+  code({0x64, 0xa1, 0xfe, 0xff, 0xff, 0xff, 0xf4});  // MOV EAX, FS:[0xfffffffe]
+  state_.segment(Seg::kFs) = {.selector = 16, .attributes = 0xc093, .limit = 0xffffffff, .base = 0x10800};
+  run();
+  EXPECT_EQ(halted_in_handler(), x86::kGp);
+}
+
 TEST_F(BtNarrow, SegmentsAreLookedAtAgainWhenOneIsLoaded) {
   // MOV EBX, [0x10000]; MOV DS, ECX; MOV EAX, [0x10000]; HLT
   code({0x8b, 0x1d, 0, 0, 0x01, 0, 0x8e, 0xd9, 0xa1, 0, 0, 0x01, 0, 0xf4});
