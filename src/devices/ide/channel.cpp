@@ -81,8 +81,11 @@ void Channel::sanitise() {
   s_.sector = std::min(s_.sector, sectors());
   s_.left = std::min(s_.left, sectors() - s_.sector);
   const bool writes = s_.phase == Phase::kPioOut;
-  if (writes && (s_.buffer.size() % kSector != 0 || s_.buffer.size() / kSector > s_.left))
+  const bool whole = s_.block % kSector == 0 && s_.buffer.size() % kSector == 0;
+  if (writes && (!whole || s_.buffer.size() / kSector > s_.left)) {
     s_.phase = Phase::kIdle;
+    s_.work = false;
+  }
 }
 
 Channel::~Channel() {
