@@ -121,8 +121,6 @@ class Channel final : public StatSource {
   void offer(std::vector<u8> bytes, u32 block);
   void next_block();
   void block_done();
-  void store_count(u64 bytes);
-  void master_moves();
   bool ends_in_registers(u64& sector, u64& count, bool wide);
   std::optional<DiskRequest> next_request();
   void requested(u64 generation, const std::shared_ptr<std::vector<u8>>& buffer, int error);

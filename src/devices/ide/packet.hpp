@@ -10,7 +10,8 @@
 
 namespace vellum::ide {
 
-using Packet = std::array<u8, 12>;
+inline constexpr u32 kPacketSize = 12;
+using Packet = std::array<u8, kPacketSize>;
 
 /// Why the last command failed (SPC-3 §4.5): key, additional code.
 struct Sense {
