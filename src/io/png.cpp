@@ -5,12 +5,14 @@
 #include <string_view>
 
 #include "base/assert.hpp"
+#include "base/byte_order.hpp"
 
 namespace vellum {
 namespace {
 
 void put(std::vector<u8>& to, u32 value) {
-  for (int shift = 24; shift >= 0; shift -= 8) to.push_back(static_cast<u8>(value >> shift));
+  to.resize(to.size() + sizeof value);
+  store_be32(&to[to.size() - sizeof value], value);
 }
 
 void put_chunk(std::vector<u8>& to, std::string_view type, std::span<const u8> data) {

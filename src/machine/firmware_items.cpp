@@ -4,29 +4,25 @@
 
 #include "boot/acpi_loader.hpp"
 #include "boot/memory_map.hpp"
+#include "boot/table_builder.hpp"
 
 namespace vellum {
 namespace {
 
 // etc/e820: only what is RAM; firmware adds what it takes of it. 20 bytes each: start, size, type.
 std::vector<u8> memory_map(const GuestRam& ram) {
-  std::vector<u8> bytes;
-  const auto put = [&bytes](u64 value, unsigned size) {
-    for (unsigned i = 0; i < size; ++i) bytes.push_back(static_cast<u8>(value >> (8 * i)));
-  };
+  TableBuilder table;
   for (const GuestPhysRange& range : ram.ranges()) {
-    put(range.start.value, 8);
-    put(range.size, 8);
-    put(static_cast<u32>(MemoryType::kUsable), 4);
+    table.put<u64>(range.start.value);
+    table.put<u64>(range.size);
+    table.put<u32>(static_cast<u32>(MemoryType::kUsable));
   }
-  return bytes;
+  return table.take();
 }
 
 // Lines, then a zero.
 std::vector<u8> boot_order(const std::vector<std::string>& paths) {
-  std::string text;
-  for (const std::string& path : paths) text += (text.empty() ? "" : "\n") + path;
-  text += '\0';
+  const std::string text = fmt::format("{}{}", fmt::join(paths, "\n"), '\0');
   return {text.begin(), text.end()};
 }
 

@@ -13,7 +13,8 @@ namespace vellum {
 struct FirmwareRequest {
   unsigned cpus = 1;
   bool display = false;
-  /// Open Firmware paths of what can be booted, as boot_path() makes them; the first is tried first.
+  /// Open Firmware paths of what can be booted, as ide_drive_path() and virtio_disk_path() make them; the
+  /// first is tried first.
   std::vector<std::string> boot_order;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/byte_order.hpp"
+
 namespace vellum::ide {
 namespace {
 
@@ -28,12 +30,6 @@ enum Operation : u8 {
 constexpr u8 kIllegalRequest = 5;
 constexpr u8 kInvalidCommand = 0x20, kOutOfRange = 0x21, kInvalidField = 0x24;
 constexpr u8 kLeadOut = 0xaa;
-
-u64 big(const Packet& packet, unsigned at, unsigned size) {
-  u64 value = 0;
-  for (unsigned n = 0; n < size; ++n) value = value << 8 | packet[at + n];
-  return value;
-}
 
 class Reply {
  public:
@@ -81,7 +77,7 @@ u64 address(u64 sector, bool as_time) {
 PacketAction read_toc(const Packet& packet, u64 sectors) {
   const bool as_time = (packet[1] & 2) != 0;
   const u8 first = packet[6];
-  const u64 room = big(packet, 7, 2);
+  const u64 room = load_be16(&packet[7]);
   const unsigned format = (packet[2] & 15) != 0 ? packet[2] & 15 : packet[9] >> 6;
   Reply reply;
   reply.put(0, 2).put(1).put(1);
@@ -115,7 +111,7 @@ PacketAction mode_sense(const Packet& packet) {
     reply.put(706, 2).put(2, 2).put(512, 2).put(706, 2).put(0, 4);
   }
   if (page != 1 && page != 0x2a && page != 0x3f) return refuse(kInvalidField);
-  return reply.length(2).within(big(packet, 7, 2));
+  return reply.length(2).within(load_be16(&packet[7]));
 }
 
 }  // namespace
@@ -128,7 +124,7 @@ PacketAction interpret(const Packet& packet, u64 sectors, const Sense& last) {
     case kSetSpeed:
       return {};
     case kSeek10:
-      return big(packet, 2, 4) < sectors ? PacketAction{} : refuse(kOutOfRange);
+      return load_be32(&packet[2]) < sectors ? PacketAction{} : refuse(kOutOfRange);
     case kRequestSense:
       return Reply()
           .put(0x70)
@@ -156,24 +152,24 @@ PacketAction interpret(const Packet& packet, u64 sectors, const Sense& last) {
     case kReadCapacity:
       return Reply().put(sectors - 1, 4).put(kCdSector, 4).within(8);
     case kRead10:
-      return read(big(packet, 2, 4), big(packet, 7, 2), sectors);
+      return read(load_be32(&packet[2]), load_be16(&packet[7]), sectors);
     case kRead12:
-      return read(big(packet, 2, 4), big(packet, 6, 4), sectors);
+      return read(load_be32(&packet[2]), load_be32(&packet[6]), sectors);
     case kReadToc:
       return read_toc(packet, sectors);
     case kGetConfiguration:  // the current profile, CD-ROM; no features
-      return Reply().put(0, 4).put(0, 2).put(0x0008, 2).length(4).within(big(packet, 7, 2));
+      return Reply().put(0, 4).put(0, 2).put(0x0008, 2).length(4).within(load_be16(&packet[7]));
     case kGetEventStatus:
       if ((packet[1] & 1) == 0) return refuse(kInvalidField);  // asynchronous ones there are none
-      if ((packet[4] & 0x10) == 0) return Reply().put(2, 2).put(0x80).put(0x10).within(big(packet, 7, 2));
-      return Reply().put(6, 2).put(0x04).put(0x10).put(0).put(0x02).put(0, 2).within(big(packet, 7, 2));
+      if ((packet[4] & 0x10) == 0) return Reply().put(2, 2).put(0x80).put(0x10).within(load_be16(&packet[7]));
+      return Reply().put(6, 2).put(0x04).put(0x10).put(0).put(0x02).put(0, 2).within(load_be16(&packet[7]));
     case kReadDiscInformation:  // finalised, one session of one track
       return Reply().put(32, 2).put(0x0e).put(1).put(1).put(1).put(1).put(0x20).put(0, 26).within(
-          big(packet, 7, 2));
+          load_be16(&packet[7]));
     case kModeSense10:
       return mode_sense(packet);
     case kMechanismStatus:
-      return Reply().put(0, 8).within(big(packet, 8, 2));
+      return Reply().put(0, 8).within(load_be16(&packet[8]));
     default:
       return refuse(kInvalidCommand);
   }
