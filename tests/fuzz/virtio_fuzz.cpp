@@ -6,6 +6,7 @@
 // The input: a byte of options (device, transport, ring features), then steps: a byte that chooses, then
 // operands.
 #include "base/assert.hpp"
+#include "devices/virtio/balloon.hpp"
 #include "devices/virtio/blk.hpp"
 #include "devices/virtio/console.hpp"
 #include "devices/virtio/mmio_transport.hpp"
@@ -223,6 +224,8 @@ struct Slot {
                                       net::MacAddress{0x52, 0x54, 0, 0, 0, 1}, 2, state);
     } else if constexpr (std::is_same_v<Device, virtio::Console>) {
       return std::make_unique<Device>(context, m.sink, state);
+    } else if constexpr (std::is_same_v<Device, virtio::Balloon>) {
+      return std::make_unique<Device>(context, virtio::BalloonOptions{4, true, true, 0}, state);
     } else {
       return std::make_unique<Device>(context, state);
     }
@@ -246,6 +249,27 @@ void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed, unsigned queues
 /// Those of virtio-net's features that are its own.
 constexpr u32 kNetFeatures = 0x00d7'bba7;
 
+/// Those of the balloon's.
+constexpr u32 kBalloonFeatures = 0x36;
+
+/// What comes from the host's side, or a list of pages, or what they are filled with.
+void act_outside(fuzz::Input& in, virtio::Balloon& balloon, GuestRam& ram) {
+  u8* const list = ram.host(GuestPhys(in.take<u8>() * u64{256}));
+  switch (in.below(4)) {
+    case 0:
+      balloon.set_target(in.take<u8>());
+      break;
+    case 1:
+      for (unsigned n = 0; n < 8; ++n) guest_store<u32>(list + 4 * n, in.below(18));
+      break;
+    case 2:
+      balloon.write_config(in.below(20), 1, in.take<u8>());
+      break;
+    default:
+      balloon.resume();  // what notifications do on the loop
+  }
+}
+
 /// What comes from the host's side.
 void act_outside(fuzz::Input& in, virtio::Console& console, FuzzSink& sink) {
   switch (in.below(4)) {
@@ -267,10 +291,12 @@ void act_outside(fuzz::Input& in, virtio::Console& console, FuzzSink& sink) {
 template <class Device, class Wires>
 void drive(fuzz::Input& in, u8 options, unsigned queues) {
   Machine m;
-  // Under the real clock a console's output waits for its reader.
-  m.synchronous = !std::is_same_v<Device, virtio::Console> || (options & 128) == 0;
+  // Under the real clock a console's output waits for its reader, and a balloon's pages for the next turn.
+  constexpr bool kWaits = std::is_same_v<Device, virtio::Console> || std::is_same_v<Device, virtio::Balloon>;
+  m.synchronous = !kWaits || (options & 128) == 0;
   auto slot = std::make_unique<Slot<Device, Wires>>(m, typename Device::State(), typename Wires::State());
-  const u32 features = std::is_same_v<Device, virtio::Net> ? in.take<u32>() & kNetFeatures : 0;
+  u32 features = std::is_same_v<Device, virtio::Net> ? in.take<u32>() & kNetFeatures : 0;
+  if (std::is_same_v<Device, virtio::Balloon>) features = in.take<u8>() & kBalloonFeatures;
   slot->wires.set_up(options, queues, features);
   while (!in.empty()) {
     Wires& wires = slot->wires;
@@ -298,6 +324,10 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
       case 7: {  // a request's header
         if constexpr (std::is_same_v<Device, virtio::Console>) {
           act_outside(in, *slot->device, m.sink);
+          break;
+        }
+        if constexpr (std::is_same_v<Device, virtio::Balloon>) {
+          act_outside(in, *slot->device, *m.ram);
           break;
         }
         u8* const header = m.ram->host(GuestPhys(in.take<u8>() * u64{256}));
@@ -356,7 +386,9 @@ void drive_over(fuzz::Input& in, u8 options, unsigned queues) {
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   fuzz::Input in(data, std::min<std::size_t>(size, 4096));
   const u8 options = in.take<u8>();
-  if ((options & 16) != 0) {
+  if ((options & 80) == 80) {
+    drive_over<virtio::Balloon>(in, options, 5);
+  } else if ((options & 16) != 0) {
     drive_over<virtio::Net>(in, options, 5);
   } else if ((options & 64) != 0) {
     drive_over<virtio::Console>(in, options, 2);
