@@ -6,6 +6,7 @@
 
 #include "base/key_values.hpp"
 #include "boot/loader.hpp"
+#include "cli/balloon_option.hpp"
 #include "cli/disk_option.hpp"
 #include "cli/size.hpp"
 #include "cli/suggest.hpp"
@@ -198,6 +199,15 @@ std::vector<OptionRow> make_table() {
        {"none", "std"},
        [](Options o, Text v) -> Result<> {
          o.machine.display = v == "std" ? DisplayKind::kStd : DisplayKind::kNone;
+         return {};
+       }},
+      {"--balloon",
+       "SIZE[,KEY=VALUE...]",
+       kMachine,
+       "a virtio-balloon: memory goes back to the host, SIZE from the start (docs/memory.md)",
+       {},
+       [](Options o, Text v) -> Result<> {
+         VELLUM_TRY_ASSIGN_TO(o.machine.balloon, parse_balloon(v));
          return {};
        }},
       {"--rng",

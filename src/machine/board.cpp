@@ -17,6 +17,7 @@
 #include "devices/legacy/pit.hpp"
 #include "devices/legacy/port_view.hpp"
 #include "devices/legacy/rtc.hpp"
+#include "devices/virtio/balloon.hpp"
 #include "devices/virtio/blk.hpp"
 #include "devices/virtio/console.hpp"
 #include "devices/virtio/mmio_transport.hpp"
@@ -226,8 +227,8 @@ Result<u8> Board::add_virtio_device(Wiring& wiring, virtio::Device& device, Stat
 
 Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
                            StateQueue& states) {
-  const bool any =
-      config.rng || resources.console != nullptr || !resources.disks.empty() || !resources.nets.empty();
+  const bool any = config.rng || config.balloon || resources.console != nullptr || !resources.disks.empty() ||
+                   !resources.nets.empty();
   if (!any) return {};
   VELLUM_ASSERT(loop_ != nullptr, "virtio devices need an event loop");
   const IoContext context{loop_, virtual_clock_ != nullptr};
@@ -251,6 +252,14 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
   if (config.rng)
     VELLUM_TRY(add_virtio_device(
         wiring, devices_.make<virtio::Rng>(context, states.next<virtio::Rng::State>()), states));
+  if (config.balloon) {
+    const BalloonConfig& balloon = *config.balloon;
+    const virtio::BalloonOptions options{static_cast<u32>(balloon.size >> kPageShift), balloon.deflate_on_oom,
+                                         balloon.free_page_reporting, balloon.stats_seconds};
+    auto& device = devices_.make<virtio::Balloon>(context, options,
+                                                  states.next(virtio::Balloon::State::power_up(options)));
+    VELLUM_TRY(add_virtio_device(wiring, device, states));
+  }
   return {};
 }
 

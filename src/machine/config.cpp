@@ -54,6 +54,23 @@ Result<> check_ide(const MachineConfig& config) {
   return {};
 }
 
+Result<> check_balloon(const MachineConfig& config) {
+  if (!config.balloon) return {};
+  const u64 size = config.balloon->size;
+  if (size >= config.memory)
+    return fail(ErrorCode::kInvalidArgument,
+                "--balloon: {} MiB is all of the guest's {} MiB; give it more with --memory, or ask for less",
+                size >> 20, config.memory >> 20);
+  if (size % kPageSize != 0)
+    return fail(ErrorCode::kInvalidArgument, "--balloon: {} bytes is not a multiple of 4 KiB", size);
+  if (config.balloon->stats_seconds != 0 && config.clock == ClockKind::kVirtual)
+    return fail(ErrorCode::kInvalidArgument,
+                "--balloon stats={} with --clock virtual: seconds of the host's would make runs differ; use "
+                "--clock real",
+                config.balloon->stats_seconds);
+  return {};
+}
+
 }  // namespace
 
 Result<> check_config(const MachineConfig& config) {
@@ -82,6 +99,7 @@ Result<> check_config(const MachineConfig& config) {
     return fail(ErrorCode::kInvalidArgument,
                 "--net with --clock virtual: time would fly past a guest that waits for an answer; use "
                 "--clock real");
+  VELLUM_TRY(check_balloon(config));
   VELLUM_TRY(net::check_nets(config.nets));
   if (!config.trace_file.empty() && config.trace == TraceKind::kNone)
     return fail(ErrorCode::kInvalidArgument, "--trace-file '{}': nothing is traced; say what with --trace",

@@ -1,6 +1,7 @@
 // What a user asks for: plain data, checked by check_config() and turned into a board by board.cpp.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,14 @@ inline constexpr const char* kDefaultBios = "/usr/share/seabios/bios-256k.bin";
 /// The display adapter's BIOS, likewise.
 inline constexpr const char* kVgaBios = "/usr/share/seabios/vgabios-stdvga.bin";
 
+/// A virtio-balloon.
+struct BalloonConfig {
+  u64 size = 0;  ///< bytes of its memory that the guest is asked to do without
+  bool deflate_on_oom = false;
+  bool free_page_reporting = true;
+  unsigned stats_seconds = 0;  ///< how often it is asked for statistics; 0: once
+};
+
 struct MachineConfig {
   std::string kernel;                ///< path; empty: firmware boots a disk
   std::string bios;                  ///< path of the firmware; empty: kDefaultBios, if there is no kernel
@@ -46,6 +55,7 @@ struct MachineConfig {
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
   bool rng = false;  ///< virtio-rng
+  std::optional<BalloonConfig> balloon;
   ConsoleKind console = ConsoleKind::kSerial;
   std::vector<DiskConfig> disks;     ///< a virtio-blk each, or on the IDE controller
   std::vector<std::string> cdroms;   ///< paths of images, each in a CD-ROM drive on the IDE controller
