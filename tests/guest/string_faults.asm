@@ -1,6 +1,6 @@
-; String instructions that fault in the middle: RCX, RSI and RDI stand at the element that faulted, what came before is
-; done, and after the page is mapped the instruction continues. Both directions, every size, CMPS and SCAS with their
-; flags, 32-bit addresses. SDM vol. 2B, REP.
+; String instructions that fault in the middle: RCX, RSI and RDI stand at the element that faulted, RIP at the instruction,
+; what came before is done, and after the page is mapped the instruction continues, also by the handler's IRET. Both
+; directions, every size, CMPS and SCAS with their flags, 32-bit addresses. SDM vol. 2B, REP.
 ; expect: pass
 %include "long.inc"
 
@@ -39,8 +39,9 @@ main:
   lea rdi, [rbx - 20]
   mov ecx, 5
   mov rax, -1
-  rep stosq
+.stosq: rep stosq
   CATCH PF, PF_W, rbx
+  CHECK_EQ [trap.rip], .stosq
   CHECK_EQ rcx, 3
   lea rax, [rbx - 4]
   CHECK_EQ rdi, rax
@@ -52,8 +53,9 @@ main:
   lea rdi, [rbp + 12]
   mov ecx, 50
   xor eax, eax
-  rep stosd
+.stosd: rep stosd
   CATCH PF, PF_W
+  CHECK_EQ [trap.rip], .stosd
   cld
   CHECK_EQ rcx, 46
   lea rax, [rbp - 4]
@@ -64,8 +66,9 @@ main:
   lea rsi, [rbx - 6]
   mov rdi, kScratch + 0x100
   mov ecx, 10
-  rep movsw
+.movsw: rep movsw
   CATCH PF, 0, rbx
+  CHECK_EQ [trap.rip], .movsw
   CHECK_EQ rcx, 7
   CHECK_EQ rsi, rbx
   CHECK_EQ rdi, kScratch + 0x106
@@ -93,8 +96,9 @@ main:
   lea rsi, [rbx - 4]
   mov rdi, kScratch + 0x200
   mov ecx, 20
-  repe cmpsb
+.cmpsb: repe cmpsb
   CATCH PF, 0, rbx
+  CHECK_EQ [trap.rip], .cmpsb
   CHECK_EQ rcx, 16
   CHECK_EQ rdi, kScratch + 0x204
   TRY
@@ -145,4 +149,79 @@ main:
   rep movsb
   mov rax, 0x7777777777777777
   CHECK_EQ [kScratch + 0x408], rax
+  call continued
   ret
+
+; A handler that maps the page and returns: the instruction goes on by itself, over three pages that come one by one.
+continued:
+  SET_GATE PF, map_page, 0, 0x8e
+  call unmap
+  lea rdi, [rbx - 4]              ; each page's end is within an element
+  mov ecx, 1500
+  mov rax, 0x0123456789abcdef
+  rep stosq
+  CHECK_EQ rcx, 0
+  lea rdx, [rbx - 4 + 1500 * 8]
+  CHECK_EQ rdi, rdx
+  CHECK_EQ [faults], 3
+  CHECK_EQ [kScratch + 4096 - 4], rax
+  CHECK_EQ [kScratch + 3 * 4096 - 4], rax
+  CHECK_EQ [kScratch + 4096 - 12 + 1500 * 8], rax
+  ; Read by one, written by the same: source and target are a byte apart, so that they fault in turn.
+  call unmap
+  lea rsi, [rbx - 8]
+  lea rdi, [rbx - 7]
+  mov byte [rsi], 0x5a
+  mov ecx, 10000
+  rep movsb
+  CHECK_EQ rcx, 0
+  CHECK_EQ [faults], 3
+  mov rax, 0x5a5a5a5a5a5a5a5a
+  CHECK_EQ [kScratch + 4096 - 8], rax
+  CHECK_EQ [kScratch + 4096 - 15 + 10000], rax
+  ; Compared: the flags are those of the last element, whatever faulted between.
+  call unmap
+  lea rdi, [rbx - 8]
+  mov ecx, 20000
+  mov eax, 0x5a
+  repe scasb
+  setb al
+  movzx eax, al
+  CHECK_EQ rax, 0                 ; the byte behind is 0x45, of what STOSQ left
+  mov rcx, rdi
+  sub rcx, rbx
+  CHECK_EQ rcx, 10000 - 7 + 1
+  CHECK_EQ [faults], 3
+  ret
+
+unmap:
+  mov qword [faults], 0
+  mov rdx, cr3
+  xor eax, eax
+.next:
+  mov qword [window_pt + 257 * 8 + rax * 8], 0
+  inc eax
+  cmp eax, 3
+  jb .next
+  mov cr3, rdx
+  ret
+map_page:
+  push rax
+  push rcx
+  mov rax, cr2
+  mov rcx, PAGE(0)
+  sub rax, rcx
+  shr rax, 12                     ; the page's number
+  mov rcx, rax
+  shl rcx, 12
+  add rcx, kScratch + PTE_P + PTE_W
+  mov [window_pt + 256 * 8 + rax * 8], rcx
+  inc qword [faults]
+  pop rcx
+  pop rax
+  add rsp, 8
+  iretq
+
+section .bss
+alignb 8
+faults: resq 1
