@@ -32,7 +32,7 @@ Result<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string_view engi
   VELLUM_TRY_ASSIGN(model, x86::CpuModel::create("host"));
   auto runner =
       std::unique_ptr<EngineRunner>(new EngineRunner(engine, unit, std::move(ram), std::move(model)));
-  if (engine == "bt-flat" && !runner->has_flat_tables())
+  if (engine == "bt-flat" && !runner->stat("pages entered in flat tables"))
     return fail(ErrorCode::kUnsupported, "this host has no flat tables (the warning says why)");
   runner->build_guest();
   return runner;
@@ -54,11 +54,15 @@ EngineRunner::EngineRunner(std::string_view engine, unsigned unit, std::unique_p
   }
 }
 
-bool EngineRunner::has_flat_tables() const {
+std::optional<u64> EngineRunner::stat(std::string_view name) const {
   std::vector<StatRow> rows;
   engine_->stats(rows);
-  return std::any_of(rows.begin(), rows.end(),
-                     [](const StatRow& row) { return row.name == "pages entered in flat tables"; });
+  const auto row = std::find_if(rows.begin(), rows.end(), [&](const StatRow& r) { return r.name == name; });
+  return row == rows.end() ? std::nullopt : std::optional(row->count);
+}
+
+u64 EngineRunner::entries() const {
+  return stat("entries").value_or(0);
 }
 
 void EngineRunner::put64(u64 physical, u64 value) {

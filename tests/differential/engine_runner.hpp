@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/clock.hpp"
@@ -30,10 +31,12 @@ class EngineRunner {
   /// The data pages, from kReadWrite on.
   u8* data();
   u64 retired() const { return engine_->retired(); }
+  /// How often translated code has been entered; 0 for an engine that has none.
+  u64 entries() const;
 
  private:
   EngineRunner(std::string_view engine, unsigned unit, std::unique_ptr<GuestRam> ram, x86::CpuModel model);
-  bool has_flat_tables() const;
+  std::optional<u64> stat(std::string_view name) const;
   void build_guest();
   void put_code(u64 offset, std::span<const u8> bytes);
   void put64(u64 physical, u64 value);
