@@ -10,6 +10,7 @@
 #include "devices/display/vga_ports.hpp"
 #include "devices/display/vga_window.hpp"
 #include "devices/legacy/acpi_pm.hpp"
+#include "devices/legacy/coprocessor_error.hpp"
 #include "devices/legacy/fw_cfg.hpp"
 #include "devices/legacy/i8042.hpp"
 #include "devices/legacy/misc_ports.hpp"
@@ -26,7 +27,7 @@ namespace {
 struct PortRange {
   u16 first, count;
 };
-// All that answer on the board.
+// All that answer on the board (LLVMFuzzerInitialize() sees to it).
 constexpr PortRange kPorts[] = {
     {0x20, 2},  // 8259s
     {0xa0, 2},
@@ -42,6 +43,7 @@ constexpr PortRange kPorts[] = {
     {PostCode::kPort, PostCode::kPortCount},
     {pci::ConfigPorts::kPort, pci::ConfigPorts::kPortCount},  // with the reset port
     {SystemControlA::kPort, SystemControlA::kPortCount},
+    {CoprocessorError::kPort, CoprocessorError::kPortCount},
     {DebugExit::kPort, DebugExit::kPortCount},
     {DebugConsole::kPort, DebugConsole::kPortCount},
     {DebugConsole::kFirmwarePort, DebugConsole::kPortCount},
@@ -198,6 +200,23 @@ void check_same(std::span<const SavedState> a, std::span<const SavedState> b) {
 }
 
 }  // namespace
+
+// A device whose ports are not in the table would be left out and nobody would know.
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  fuzz::Surroundings around;
+  const auto board = *fuzz::make_board(around);
+  Bus& ports = fuzz::vcpu(*board, 0).space.ports;
+  constexpr u64 kAll = 0x10000;
+  for (u64 port = 0; port < kAll; ++port) ports.read(port, 1);
+  std::vector<StatRow> rows;
+  ports.stats(rows);
+  u64 answered = kAll, known = 0;
+  for (const StatRow& row : rows)
+    if (row.name == "unclaimed") answered -= row.count;
+  for (const PortRange& range : kPorts) known += range.count;
+  VELLUM_ASSERT(answered == known, "{} ports answer, and {} of them are fuzzed", answered, known);
+  return 0;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   fuzz::Surroundings around;
