@@ -107,7 +107,7 @@ class CodeMap {
   bool upper_is_global_ = true;
   std::array<Space, 64> spaces_{};
   u32 bits_set_ = 0;
-  std::unique_ptr<BasicPageFilter<16>> filter_ = std::make_unique<BasicPageFilter<16>>();
+  std::unique_ptr<PageFilter> filter_ = std::make_unique<PageFilter>();
 };
 
 }  // namespace vellum

@@ -303,8 +303,10 @@ class Mmu {
   TlbStamps stamps_;
   FrontTlb* front_ = nullptr;
   FlatTables* flat_ = nullptr;
-  CodePage no_code_;        ///< what entries without RAM point to; stays empty
-  PageFilter large_pages_;  ///< large pages of which the TLB may hold a part
+  CodePage no_code_;  ///< what entries without RAM point to; stays empty
+  /// Large pages of which the TLB may hold a part, by size class. One for each: what is thought to be a part
+  /// of a huge page empties all that is fast.
+  std::array<PageFilter, 4> large_pages_{};
   u32 fruitless_scans_ =
       0;  ///< searches for parts of a large page that found none since the filter was rebuilt
   CodeMap code_map_;

@@ -30,6 +30,6 @@ class BasicPageFilter {
   std::array<u64, (1 << kBits) / 64> words_{};
 };
 
-using PageFilter = BasicPageFilter<12>;
+using PageFilter = BasicPageFilter<16>;
 
 }  // namespace vellum

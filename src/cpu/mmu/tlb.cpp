@@ -18,9 +18,9 @@ constexpr unsigned size_class_of(unsigned page_shift) {
   return 0;
 }
 
-// A large page's name in large_pages_: 2 and 4 MiB pages of one number differ.
+// A page's name in large_pages_.
 constexpr u64 large_key(u64 address, unsigned size_class) {
-  return (address >> kClassShift[size_class]) << 2 | size_class;
+  return address >> kClassShift[size_class];
 }
 
 unsigned size_class_of(const TlbEntry& e) {
@@ -90,7 +90,7 @@ TlbEntry* Mmu::fill(u64 address, Access access, unsigned context, GuestPhys& pag
     trace.line("mmu: {:x} is at {:x} in a page of {} KiB{}", address, (t.page + (address & kPageMask)).value,
                bit(t.page_shift - 10), t.global ? ", global" : "");
   const unsigned size_class = size_class_of(t.page_shift);
-  if (size_class != 0) large_pages_.add(large_key(address, size_class));
+  if (size_class != 0) large_pages_[size_class].add(large_key(address, size_class));
 
   // The xAPIC page hides what else stands at its address.
   page = t.page;
@@ -165,7 +165,7 @@ void Mmu::drop_page(u64 address, u32 stamp, u32 other_stamp) {
   if (front_ != nullptr) front_->drop(address);
   if (flat_ != nullptr) flat_->drop(address);
   for (unsigned size_class = 1; size_class < kClassShift.size(); ++size_class)
-    if (large_pages_.may_contain(large_key(address, size_class)))
+    if (large_pages_[size_class].may_contain(large_key(address, size_class)))
       drop_fragments(address, size_class, stamp, other_stamp);
 }
 
@@ -192,13 +192,13 @@ void Mmu::drop_fragments(u64 address, unsigned size_class, u32 stamp, u32 other_
 
 void Mmu::rebuild_large_pages() {
   fruitless_scans_ = 0;
-  large_pages_.clear();
+  for (PageFilter& filter : large_pages_) filter.clear();
   // The fast tables may hold parts that the TLB has not any more, which the filter would forget.
   if (front_ != nullptr) front_->flush();
   if (flat_ != nullptr) flat_->flush();
   for (const TlbEntry& e : *tlb_storage_) {
     if (e.page != TlbEntry::kInvalid && size_class_of(e) != 0)
-      large_pages_.add(large_key(e.page << kPageShift, size_class_of(e)));
+      large_pages_[size_class_of(e)].add(large_key(e.page << kPageShift, size_class_of(e)));
   }
 }
 
@@ -287,7 +287,7 @@ bool Mmu::fill_flat_ahead(u64 address) {
   const u8* const host = space_.ram.host(t.page);
   if (host == nullptr || host != space_.ram.store_host(t.page)) return false;
   const unsigned size_class = size_class_of(t.page_shift);
-  if (size_class != 0) large_pages_.add(large_key(address, size_class));
+  if (size_class != 0) large_pages_[size_class].add(large_key(address, size_class));
   return flat_->insert({.address = address & ~kPageMask,
                         .host = host,
                         .writable = (allow & kAllowWrite) != 0,
@@ -300,7 +300,7 @@ void Mmu::flush_all() {
     trace.line("mmu: flush of everything");
   adopt_stamps(stamps_.renew_all());
   code_map_.drop_all();
-  large_pages_.clear();
+  for (PageFilter& filter : large_pages_) filter.clear();
   fruitless_scans_ = 0;
 }
 

@@ -212,6 +212,27 @@ TEST(LargeTlbFilter, SmallPagesBesideADirectMapCostOneWalkEach) {
   EXPECT_EQ(m.mmu.stats.walks.get() - walks, 50u);  // the direct map stayed cached
 }
 
+// What is mistaken for a part of a large page empties the fast tables.
+TEST(LargeTlbFilter, DropsOfSmallPagesLeaveWhatIsFast) {
+  Machine m;
+  constexpr u64 kDirect = 0xffff888000000000, kSmall = 0x7f0000000000, kKept = 0xffffc90000000000;
+  for (u64 n = 0; n < 512; ++n) {
+    m.map(kDirect + n * bit(21), 0, kRw | kG, 1);
+    m.get<u8>(kDirect + n * bit(21));
+  }
+  const auto front = std::make_unique<FrontTlb>();
+  m.mmu.attach_front(*front);
+  m.map(kKept, kFrameA);
+  m.get<u8>(kKept);
+  m.mmu.fill_front(kKept);
+  const u64 tag = front->entry(kKept).read_tag;
+  ASSERT_NE(tag, FrontTlb::kEmpty);
+
+  for (u64 n = 0; n < 64; ++n) m.mmu.flush_page(kSmall + (n * 517 + 1) * kPageSize);
+
+  EXPECT_EQ(front->entry(kKept).read_tag, tag);
+}
+
 TEST_F(Tlb, StampsThatStartOverRevivesNothing) {
   Machine small(Mode::k4Level, 16);
   small.poke<u64>(kFrameA, 0xa);
