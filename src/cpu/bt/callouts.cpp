@@ -39,7 +39,7 @@ const u8* Translator::go_on(Flow flow) {
   }
   if (!interp_.mode_64()) v_.state.rip = static_cast<u32>(v_.state.rip);
   if (retry_.armed) access_again();
-  const u8* const entry = jump_table_of(v_.state.rip).find(v_.state.rip);
+  const u8* const entry = selected_[v_.state.rip >> 63]->find(v_.state.rip);
   if (entry == nullptr) return nullptr;
   if (flow == Flow::kEndUnit) {
     // must_step() clears RF, so it is asked only if something runs next.

@@ -64,12 +64,12 @@ struct Site {
 /// for each (mapping of one half of the address space, privilege). Addresses are compared whole, so one that
 /// is not canonical is never found.
 struct JumpTable {
-  static constexpr u64 kSize = 4096;
+  static constexpr u64 kSize = 16384;
   static constexpr u64 kMask = kSize - 1;
 
   std::array<u64, kSize> negated;        ///< minus the address
   std::array<const u8*, kSize> entries;  ///< its code
-  u32 serial = 0;                        ///< ContextNumbers::serial() of what it is for; 0: nothing
+  u32 serial = 0;                        ///< ContextNumbers::select() of what it is for; 0: nothing
   u64 used = 0;                          ///< when it was last selected
   /// The slots that were filled, while they are few: a short-lived address space fills few.
   std::array<u16, 64> filled;
@@ -130,7 +130,7 @@ struct alignas(64) Context {
   std::atomic<const void*> poll{};  ///< something to read, then nothing that can be
   std::array<std::atomic<const void*>, 2>
       jump_table{};  ///< of the lower and the upper half of the address space, then empty ones
-  std::array<u32, 2> code_serial{};  ///< ContextNumbers::serial() of each
+  std::array<u32, 2> code_serial{};  ///< ContextNumbers::select() of each
   interp::Flow flow = interp::Flow::kNext;
   // Vector and x87 state (vector_state.hpp).
   u32 vectors = 0;       ///< VectorBits: what the host's registers hold

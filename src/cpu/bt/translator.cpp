@@ -13,6 +13,7 @@ using interp::Flow;
 
 namespace {
 
+const JumpTable kNoJumps;
 constexpr std::size_t kLargestUnit = 64 << 10;  // bytes of host code; 32 instructions come nowhere near
 
 }  // namespace
@@ -51,7 +52,7 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
   v_.mmu.attach_front(context_.tlb);
   if (options_.memory != Options::Memory::kHashed) open_flat_tables();
   interp_.set_runner(*this, options_.unit, counted_);
-  selected_ = {&jump_table(0), &jump_table(0)};
+  selected_ = {&kNoJumps, &kNoJumps};
   if (!counted_) {
     v_.space.ram.watch_code(*this);
     v_.hazards.set_kicker(this);
@@ -67,8 +68,7 @@ Translator::~Translator() {
 
 // Any thread: something pends. Translated code meets it at its next look-up or poll.
 void Translator::kick() {
-  static const JumpTable nothing;
-  for (auto& table : context_.jump_table) table.store(&nothing, std::memory_order_seq_cst);
+  for (auto& table : context_.jump_table) table.store(&kNoJumps, std::memory_order_seq_cst);
   context_.poll.store(nullptr, std::memory_order_seq_cst);
 }
 
@@ -110,7 +110,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   const bool linkable = key == code_key_ && v_.mmu.code_map_stamp(linear) == code_stamps_[linear >> 63];
   select_code_contexts(key);
   look_at_segments();
-  jump_table_of(linear).insert(linear, t->linked);
+  add_jump(linear, t->linked);
   if (pending && linkable && !unit.crosses() && *pending < links_.size() &&
       links_[*pending].target == linear) {
     link(links_[*pending], *t);
@@ -156,42 +156,48 @@ void Translator::select_code_contexts(u32 key) {
   if (key == code_key_ && stamps == code_stamps_) return;
   code_key_ = key;
   code_stamps_ = stamps;
-  bool forget = false;
-  const auto select_both = [&] {
-    for (unsigned half = 0; half < 2 && !forget; ++half) {
-      code_contexts_.select(stamps[half], key, forget);
-      context_.code_serial[half] = code_contexts_.serial();
-    }
-  };
-  select_both();
-  if (forget) {  // the numbers started over, under other serials
-    forget = false;
-    select_both();
-  }
   for (unsigned half = 0; half < 2; ++half) {
-    selected_[half] = &jump_table(context_.code_serial[half]);
+    const u32 serial = code_contexts_.select(half, stamps[half], key);
+    context_.code_serial[half] = serial;
+    selected_[half] = known_jump_table(serial);
   }
   arm();
 }
 
-// The table for `serial`: the least recently used one gives way.
-JumpTable& Translator::jump_table(u32 serial) {
-  JumpTable* oldest = nullptr;
+// The table for `serial`, if there is one.
+const JumpTable* Translator::known_jump_table(u32 serial) {
   for (const auto& table : jump_tables_) {
-    if (table->serial == serial) {
-      table->used = ++jump_clock_;
-      return *table;
+    if (table->serial != serial) continue;
+    table->used = ++jump_clock_;
+    return table.get();
+  }
+  return &kNoJumps;
+}
+
+// Makes `linear` known under what is selected. Only half of what is selected ever runs code (a kernel none in
+// the lower half), so the table comes with its first entry; the least recently used one gives way.
+void Translator::add_jump(u64 linear, const u8* entry) {
+  const u64 half = linear >> 63;
+  const u32 serial = context_.code_serial[half];
+  JumpTable* table = nullptr;
+  JumpTable* oldest = nullptr;
+  for (const auto& t : jump_tables_) {
+    if (t->serial == serial) table = t.get();
+    if (oldest == nullptr || t->used < oldest->used) oldest = t.get();
+  }
+  if (table == nullptr) {
+    if (jump_tables_.size() < kJumpTables) {
+      table = jump_tables_.emplace_back(std::make_unique<JumpTable>()).get();
+    } else {
+      table = oldest;
+      table->clear();
     }
-    if (oldest == nullptr || table->used < oldest->used) oldest = table.get();
+    table->serial = serial;
+    table->used = ++jump_clock_;
+    selected_[half] = table;
+    arm();
   }
-  if (jump_tables_.size() < kJumpTables) {
-    oldest = jump_tables_.emplace_back(std::make_unique<JumpTable>()).get();
-  } else {
-    oldest->clear();
-  }
-  oldest->serial = serial;
-  oldest->used = ++jump_clock_;
-  return *oldest;
+  table->insert(linear, entry);
 }
 
 const Translator::Translation* Translator::find(const interp::Unit& unit, u64 linear) {

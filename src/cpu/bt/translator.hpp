@@ -98,8 +98,8 @@ class Translator final : public Engine,
   void link(const Link& from, const Translation& to);
   void flush();
   void select_code_contexts(u32 key);
-  JumpTable& jump_table(u32 serial);
-  JumpTable& jump_table_of(u64 linear) { return *selected_[linear >> 63]; }
+  const JumpTable* known_jump_table(u32 serial);
+  void add_jump(u64 linear, const u8* entry);
 
   // flat_tier.cpp
   void open_flat_tables();
@@ -142,9 +142,9 @@ class Translator final : public Engine,
   ContextNumbers code_contexts_;
   static constexpr std::size_t kJumpTables = 8;
   std::vector<std::unique_ptr<JumpTable>> jump_tables_;
-  std::array<JumpTable*, 2> selected_{};  ///< of the lower and the upper half of the address space
+  std::array<const JumpTable*, 2> selected_{};  ///< of the lower and the upper half of the address space
   u64 jump_clock_ = 0;
-  std::array<u64, 2> code_stamps_{};  ///< what Context::code_context was selected for
+  std::array<u64, 2> code_stamps_{};  ///< what Context::code_serial was selected for
   u32 code_key_ = 0;
   u32 epoch_ = 1;
   std::deque<Translation> translations_;

@@ -73,7 +73,7 @@ struct FrontTlb {
   struct Number {
     u32 stamp = 0, shift = 0, value = 0;
   };
-  std::array<Number, 64> numbers{};
+  std::array<Number, 256> numbers{};
   u32 next = 1;
 };
 
