@@ -135,7 +135,7 @@ std::vector<OptionRow> make_table() {
       {"--bt",
        "KEY=VALUE,...",
        kMachine,
-       "translator, as in chain=off: unit, chain, threshold, hot, cache, memory, count, perfmap",
+       "translator, as chain=off: unit, chain, returns, threshold, hot, cache, memory, count, perfmap",
        {},
        [](Options o, Text v) {
          o.bt_options = v;

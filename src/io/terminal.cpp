@@ -86,7 +86,7 @@ void RawTerminal::resume() {
 void restore_terminal_on_crash() {
   struct sigaction action {};
   action.sa_handler = on_fatal_signal;
-  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_NODEFER);
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_NODEFER | SA_ONSTACK);
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT})
     ::sigaction(signal, &action, nullptr);
 }

@@ -19,7 +19,7 @@ class StringSink final : public TraceSink {
 class Guest final : public bt::LongGuest {
  public:
   explicit Guest(bt::Options::Memory memory)
-      : LongGuest({.cache_bytes = 4 << 20, .threshold = 0, .memory = memory}, "x86-64-v3") {
+      : LongGuest({.cache_bytes = 4 << 20, .threshold = 0, .memory = memory, .by_loop = true}, "x86-64-v3") {
     state_.cr4 |= x86::cr4::kOsfxsr | x86::cr4::kOsxmmexcpt | x86::cr4::kOsxsave;
     state_.xcr0 = 7;
     for (u64& r : state_.gpr) r = kData;

@@ -33,7 +33,9 @@ const u8* Translator::go_on(Flow flow) {
     interp_.refresh_mode();
     if (!interp_.runs_fast() || code_contexts_.exhausted()) return nullptr;
     look_at_segments();
+    const auto before = context_.code_serial;
     select_code_contexts(interp_.key());
+    if (context_.code_serial != before) forget_returns();
   } else if (flow != Flow::kJump || (!counted_ && v_.hazards.load() != 0)) {
     return nullptr;
   }
@@ -48,6 +50,12 @@ const u8* Translator::go_on(Flow flow) {
   }
   continued_.add();
   return entry;
+}
+
+// Expected returns are those of one mapping and privilege, like everything that translated code does without
+// a look at them.
+void Translator::forget_returns() {
+  context_.return_stack = returns_.reset(routines_.return_beyond[v_.state.rip >> 63]);
 }
 
 // What translated code leaves for later: the x87 instruction pointer (SDM vol. 1 §8.1.8).
@@ -78,6 +86,11 @@ u64 Translator::run_site(const Site& site) {
   context_.flags = pack_flags(v_.state.rflags);
   if (context_.reload != 0) context_.reload &= open_vectors(v_.state);
   return finish(site, flow);
+}
+
+u64 Translator::missed_return(const Site& site) {
+  v_.state.gpr[x86::kRsp] -= site.disp;
+  return run_site(site);
 }
 
 SlowAccess Translator::slow_access(const Site& site, u64 linear) {

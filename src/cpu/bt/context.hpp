@@ -2,7 +2,8 @@
 // distance.
 //
 // In translated code host registers stand for guest ones (kHostOf); RAX, R14 and R15 are scratch, RSP is the
-// host's stack. The guest's four registers without a host register, and everything else, are in memory.
+// return stack's (return_stack.hpp). The guest's four registers without a host register, and everything else,
+// are in memory.
 #pragma once
 
 #include <array>
@@ -34,7 +35,7 @@ struct Site {
   const interp::Insn* insn = nullptr;  ///< the unit's (UnitRunner::units_replaced())
   u64 next_rip = 0;                    ///< of the instruction after this one
   // Through a flat table: what the fault of the host there means.
-  u64 disp = 0;                 ///< the operand's address is this + host register `base`
+  u64 disp = 0;  ///< the operand's address is this + host register `base`; of a return: what it adds to RSP
   const u8* resume = nullptr;   ///< behind the instruction, all flags in the host's
   void* translation = nullptr;  ///< Translator's
 
@@ -69,10 +70,8 @@ struct JumpTable {
 
   std::array<u64, kSize> negated;        ///< minus the address
   std::array<const u8*, kSize> entries;  ///< its code
-  u32 serial = 0;                        ///< ContextNumbers::select() of what it is for; 0: nothing
-  u64 used = 0;                          ///< when it was last selected
   /// The slots that were filled, while they are few: a short-lived address space fills few.
-  std::array<u16, 64> filled;
+  std::array<u16, 512> filled;
   u32 fills = 0;  ///< at most one more than that
 
   JumpTable() {
@@ -92,6 +91,10 @@ struct JumpTable {
     negated[n] = -address;
     entries[n] = entry;
   }
+  void replace(u64 address, const u8* before, const u8* entry) {
+    const u64 n = index(address);
+    if (negated[n] + address == 0 && entries[n] == before) entries[n] = entry;
+  }
   /// An empty slot holds an address that is looked for in another one.
   void clear() {
     if (fills <= filled.size()) {
@@ -103,10 +106,7 @@ struct JumpTable {
   }
 
  private:
-  void empty(u64 n) {
-    negated[n] = n == index(0) ? ~u64{0} : 0;
-    entries[n] = nullptr;
-  }
+  void empty(u64 n) { negated[n] = n == index(0) ? ~u64{0} : 0; }
 };
 static_assert(offsetof(JumpTable, negated) == 0);
 
@@ -132,6 +132,12 @@ struct alignas(64) Context {
       jump_table{};  ///< of the lower and the upper half of the address space, then empty ones
   std::array<u32, 2> code_serial{};  ///< ContextNumbers::select() of each
   interp::Flow flow = interp::Flow::kNext;
+  u64 host_stack = 0;                 ///< RSP of the C++ that entered translated code
+  u64 return_stack = 0;               ///< RSP of translated code (ReturnStack) while C++ runs
+  const Site* return_site = nullptr;  ///< of the return that is being looked up
+  /// Where a return goes that was not expected in code of this half of the address space: its target in RAX,
+  /// its Site in R15.
+  std::array<const u8*, 2> return_unknown{};
   // Vector and x87 state (vector_state.hpp).
   u32 vectors = 0;       ///< VectorBits: what the host's registers hold
   u32 reload = 0;        ///< what they held when C++ was called, and hold again when a slow access returns

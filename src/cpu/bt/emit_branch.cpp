@@ -1,5 +1,6 @@
 // Near transfers, and how one unit goes on to the next.
 #include "cpu/bt/emitter.hpp"
+#include "cpu/bt/jump_lookup.hpp"
 
 namespace vellum::bt {
 
@@ -16,29 +17,9 @@ void Emitter::leave_at(u64 rip) {
   as_.jmp(field(offsetof(Context, leave_jump), 8));
 }
 
-// RAX: a guest-virtual address. R14 := its slot in the jump table, or to `miss`. All else but R15 is as
-// before, flags too. While something pends the table is empty.
+// A target in the other half is not found: privilege changes on the way there, or it faults.
 void Emitter::find_jump(const asmjit::Label& miss) {
-  const asmjit::Label known = as_.newLabel();
-  // A target in the other half is not found here: privilege changes on the way there, or it faults.
-  const u64 half = source_.linear >> 63;
-  as_.rorx(kT1, kT0, 7);
-  as_.lea(kT1, a::ptr(kT1, kT0));
-  as_.pext(kT1, kT1, field(offsetof(Context, jump_mask), 8));
-  as_.mov(kT2, a::rcx);
-  as_.mov(a::rcx, field(offsetof(Context, jump_table) + 8 * half, 8));
-  as_.lea(kT1, a::ptr(a::rcx, kT1, 3));
-  as_.mov(a::rcx, a::ptr(kT1));
-  as_.lea(a::rcx, a::ptr(a::rcx, kT0));
-  as_.jecxz(a::rcx, known);
-  as_.mov(a::rcx, kT2);
-  as_.jmp(miss);
-  as_.bind(known);
-  as_.mov(a::rcx, kT2);
-}
-
-void Emitter::go_to_found() {
-  as_.jmp(a::ptr(kT1, static_cast<i32>(offsetof(JumpTable, entries)), 8));
+  emit_find_jump(as_, half(), miss);
 }
 
 void Emitter::leave_to_link(u64 target, u32 number) {
@@ -73,8 +54,8 @@ void Emitter::guard_jump(std::optional<u64> other_page, bool looks, LinkSpot& sp
   as_.mov(a::rcx, kT1);
 }
 
-// A chain of jumps to higher addresses ends, so that only those to the unit's start or before look for what
-// pends. Units that count look for themselves.
+// A chain of jumps to higher addresses ends, so that of jumps only those to the unit's start or before look
+// for what pends; of calls each does, whose returns do not (call_to()). Units that count look for themselves.
 bool Emitter::loops_to(u64 target) const {
   return !source_.counted && target <= source_.linear;
 }
@@ -83,7 +64,7 @@ bool Emitter::loops_to(u64 target) const {
 // as many tens in some hosts, for each timer's interrupt. The kernel, where other processors' interrupts come
 // by the thousand, looks whether the pointer is there.
 bool Emitter::polls() const {
-  return source_.wide && source_.linear >> 63 == 0;
+  return !source_.counted && source_.wide && half() == 0;
 }
 
 // Before the jump of this instruction: its fault leaves there. Takes R14.
@@ -103,14 +84,14 @@ void Emitter::add_link(LinkSpot spot, const asmjit::Label& out) {
   spot.offset = as_.offset() - 4;
   spot.vectors = vectors_;
   links_.push_back(spot);
-  const bool far = spot.target >> kPageShift != source_.linear >> kPageShift;
+  const bool far = leaves_page(spot.target);
   cold_.push_back([this, out, target = spot.target, number, far] {
     as_.bind(out);
     if (far) {
       const asmjit::Label miss = as_.newLabel();
       load_constant(kT0, target);
       find_jump(miss);
-      go_to_found();
+      emit_go_to_found(as_);
       as_.bind(miss);
     }
     pack_host_flags();
@@ -128,7 +109,7 @@ void Emitter::jump_to(u64 target) {
   need_flags(x86::rflags::kArithmetic);
   const asmjit::Label out = as_.newLabel(), stop = as_.newLabel(), pending = as_.newLabel();
   LinkSpot spot{.target = target};
-  const bool far = target >> kPageShift != source_.linear >> kPageShift;
+  const bool far = leaves_page(target);
   const bool looks = loops_to(target) && !polls();
   guard_jump(far ? std::optional(target) : std::nullopt, looks, spot, out, stop);
   as_.long_().jmp(out);
@@ -164,7 +145,7 @@ void Emitter::jump_if() {
                                        a::Inst::kIdJs, a::Inst::kIdJns, a::Inst::kIdJp,  a::Inst::kIdJnp,
                                        a::Inst::kIdJl, a::Inst::kIdJnl, a::Inst::kIdJle, a::Inst::kIdJnle};
   const u64 target = direct_target();
-  const bool far = target >> kPageShift != source_.linear >> kPageShift;
+  const bool far = leaves_page(target);
   need_flags(x86::rflags::kArithmetic);
   if (loops_to(target) && polls()) poll();
   const asmjit::InstId jcc = kJumps[insn_->info.opcode & 15];
@@ -181,12 +162,16 @@ void Emitter::jump_if() {
   jump_to(target);
 }
 
+// Whether the return address is one that MOV to memory can have.
+bool Emitter::pushes_constant() const {
+  return !source_.wide || static_cast<u64>(i64{static_cast<i32>(next_rip_)}) == next_rip_;
+}
+
 void Emitter::push_return_address() {
   const auto size = static_cast<i32>(word());
   const a::Mem top = stack_operand(kGuestRsp, -size, true);
-  if (const auto low = static_cast<i32>(next_rip_);
-      !source_.wide || static_cast<u64>(i64{low}) == next_rip_) {
-    as_.mov(top, asmjit::imm(low));
+  if (pushes_constant()) {
+    as_.mov(top, asmjit::imm(static_cast<i32>(next_rip_)));
   } else {
     as_.mov(kT0, asmjit::imm(next_rip_));
     as_.mov(top, kT0);
@@ -198,13 +183,76 @@ void Emitter::push_return_address() {
 
 void Emitter::call() {
   const u64 target = direct_target();
-  if (loops_to(target) && polls()) {
+  if (polls() && (pairs_returns() || loops_to(target))) {
     need_flags(x86::rflags::kArithmetic);
     poll();
   }
   push_return_address();
   if (!flat_here()) slow_.back().site->after = static_cast<i32>(target - next_rip_);
-  jump_to(target);
+  if (pairs_returns())
+    call_to(target);
+  else
+    jump_to(target);
+}
+
+// As jump_to(), by a CALL of the host. Each looks for what pends, or has polled: a return looks for nothing,
+// and calls and returns alone, all to higher addresses, can go on for long.
+void Emitter::call_to(u64 target) {
+  need_flags(x86::rflags::kArithmetic);
+  const asmjit::Label out = as_.newLabel(), refused = as_.newLabel(), stop = as_.newLabel(),
+                      pending = as_.newLabel(), returned = as_.newLabel();
+  LinkSpot spot{.target = target};
+  const bool far = leaves_page(target);
+  const bool looks = !source_.counted && !polls();
+  guard_jump(far ? std::optional(target) : std::nullopt, looks, spot, refused, stop);
+  as_.call(out);
+  add_link(spot, out);
+  as_.bind(returned);
+  expect_return();
+  cold_.push_back([this, refused, out, returned] {
+    as_.bind(refused);
+    as_.call(out);
+    as_.jmp(returned);
+  });
+  if (!looks) return;
+  as_.bind(stop);
+  as_.mov(a::rcx, kT1);
+  as_.jmp(pending);
+  cold_.push_back([this, pending, target] {
+    as_.bind(pending);
+    pack_host_flags();
+    leave_at(target);
+  });
+}
+
+// Where the host comes out of a guest's return: RAX the guest's target, R15 the return's Site, all flags in
+// the host's. As anybody may return here, the target is compared: without a change of flags, and by LOOP
+// where that is fast, as it is not taken where all is as expected, and then in the way of no prediction.
+void Emitter::expect_return() {
+  host_ = x86::rflags::kArithmetic;
+  packed_ = 0;
+  vectors_ = 0;
+  const asmjit::Label expected = as_.newLabel(), unexpected = as_.newLabel();
+  const u64 negated = (source_.by_loop ? 1 : 0) - next_rip_;
+  as_.mov(kT1, a::rcx);
+  if (const auto low = static_cast<i32>(negated); static_cast<u64>(i64{low}) == negated) {
+    as_.lea(a::rcx, a::ptr(kT0, low));
+  } else {
+    as_.mov(a::rcx, asmjit::imm(negated));
+    as_.lea(a::rcx, a::ptr(a::rcx, kT0));
+  }
+  if (source_.by_loop) {
+    as_.loop(a::rcx, unexpected);
+  } else {
+    as_.jecxz(a::rcx, expected);
+    as_.jmp(unexpected);
+    as_.bind(expected);
+  }
+  as_.mov(a::rcx, kT1);
+  jump_to(next_rip_);
+  as_.bind(unexpected);
+  as_.mov(a::rcx, kT1);
+  as_.jmp(field(offsetof(Context, return_unknown) + 8 * half(), 8));
 }
 
 // What is not found is left to the handler, which also faults on a target that is not canonical: nothing has
@@ -230,16 +278,24 @@ void Emitter::target_needs_flags() {
 }
 
 void Emitter::ret() {
-  const asmjit::Label miss = as_.newLabel();
   const i32 bytes =
       static_cast<i32>(word()) +
       (insn_->info.operand_count_visible > 0 ? static_cast<u16>(insn_->operands[0].imm.value.u) : 0);
   as_.mov(sized(kT0, word()), stack_operand(kGuestRsp, 0, false));
   end_access_of_jump();
   target_needs_flags();
+  if (pairs_returns()) {
+    move_stack_pointer(bytes);
+    Site& site = make_site(0, false);
+    site.disp = static_cast<u64>(bytes);
+    as_.mov(kT2, asmjit::imm(reinterpret_cast<u64>(&site)));
+    as_.ret();
+    return;
+  }
+  const asmjit::Label miss = as_.newLabel();
   find_jump(miss);
   move_stack_pointer(bytes);
-  go_to_found();
+  emit_go_to_found(as_);
   miss_calls_out(miss, true);
 }
 
@@ -275,25 +331,32 @@ void Emitter::jump_indirect() {
   target_to_scratch();
   target_needs_flags();
   find_jump(miss);
-  go_to_found();
+  emit_go_to_found(as_);
   miss_calls_out(miss, true);
 }
 
 // The target is found before anything is pushed: one that is not canonical faults before.
 void Emitter::call_indirect() {
   const asmjit::Label miss = as_.newLabel();
+  const a::Mem target = field(offsetof(Context, target), 8), entry = field(offsetof(Context, entry), 8);
+  const bool flat = flat_here(), in_register = flat && pushes_constant();
   target_to_scratch();
   target_needs_flags();
-  as_.mov(field(offsetof(Context, target), 8), kT0);
+  if (!flat) as_.mov(target, kT0);
   find_jump(miss);
   as_.mov(kT0, a::ptr(kT1, static_cast<i32>(offsetof(JumpTable, entries)), 8));
-  as_.mov(field(offsetof(Context, entry), 8), kT0);
+  if (!in_register) as_.mov(entry, kT0);
   miss_calls_out(miss, true);
-  if (!flat_here()) save_flags();
+  if (!flat) save_flags();
   push_return_address();
-  if (!flat_here()) slow_.back().site->after_is_target = true;
+  if (!flat) slow_.back().site->after_is_target = true;
   need_flags(x86::rflags::kArithmetic);
-  as_.jmp(field(offsetof(Context, entry), 8));
+  if (!pairs_returns()) {
+    in_register ? as_.jmp(kT0) : as_.jmp(entry);
+    return;
+  }
+  in_register ? as_.call(kT0) : as_.call(entry);
+  expect_return();
 }
 
 }  // namespace vellum::bt

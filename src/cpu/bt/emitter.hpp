@@ -3,8 +3,8 @@
 //   linked:   counting: hazards? page's generation? -> leave at the unit's start
 //   entered:  counting: budget -= instructions; not enough -> leave at the unit's start
 //             instruction ...
-//             jump(s): patched to the next unit's `linked` once known, or looked up; those that may close a
-//             loop look for hazards
+//             jump(s): patched to the next unit's `linked` once known, or looked up; calls, and jumps that
+//             may close a loop, look for hazards
 //   cold:     slow memory accesses, stores that hit code, exits
 //
 // Where the guest's arithmetic flags are is known at each point: each flag is in the host's flags, packed in
@@ -19,6 +19,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/assert.hpp"
 #include "cpu/bt/form.hpp"
 
 namespace vellum::bt {
@@ -45,6 +46,8 @@ struct UnitSource {
   const void* hazards;                       ///< the word that must be 0
   bool host_tsc;                             ///< Context::host_tsc_lead holds
   u32 first_link;                            ///< what the unit's LinkSpots are numbered from
+  bool returns;                              ///< calls and returns are the host's
+  bool by_loop;                              ///< the host's LOOP is fast
   const x86::CpuModel& model;
 };
 
@@ -174,21 +177,29 @@ class Emitter {
   void poll();
   void add_link(LinkSpot spot, const asmjit::Label& out);
   void find_jump(const asmjit::Label& miss);
-  void go_to_found();
   void target_needs_flags();
   void leave_at(u64 rip);
   void jump();
   void jump_if();
   void push_return_address();
   void miss_calls_out(const asmjit::Label& miss, bool flags_in_host = false);
+  u64 half() const { return source_.linear >> 63; }  ///< of the address space
+  bool pairs_returns() const {
+    return source_.returns && source_.wide && x86::is_canonical(next_rip_);  // else RET itself faults
+  }
   void call();
+  void call_to(u64 target);
+  void expect_return();
+  bool pushes_constant() const;
+  bool leaves_page(u64 target) const { return target >> kPageShift != source_.linear >> kPageShift; }
   void ret();
   void jump_indirect();
   void call_indirect();
   void target_to_scratch();
 
   struct Errors final : asmjit::ErrorHandler {
-    void handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) override {
+    void handleError(asmjit::Error error, const char* message, asmjit::BaseEmitter*) override {
+      VELLUM_ASSERT(error != asmjit::kErrorInvalidDisplacement, "a short jump became too long: {}", message);
       failed = true;
       text = message;
     }

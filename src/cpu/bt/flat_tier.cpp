@@ -80,7 +80,12 @@ bool Translator::take_host_fault(gregset_t& registers) {
   const u32 at = cache_.offset_of(reinterpret_cast<const void*>(pc));
   auto range = std::upper_bound(fault_ranges_.begin(), fault_ranges_.end(), at,
                                 [](u32 offset, const FaultRange& r) { return offset < r.end; });
-  if (range == fault_ranges_.end() || at < range->begin) return false;
+  if (range == fault_ranges_.end() || at < range->begin) {
+    // A CALL, of which there are enough: the oldest are forgotten with all others.
+    if (!returns_.full_at(static_cast<u64>(registers[REG_RSP]))) return false;
+    registers[REG_RSP] = static_cast<greg_t>(returns_.bottom());
+    return true;
+  }
   const Site& site = *range->site;
   const u16 flags = pack_flags(static_cast<u64>(registers[REG_EFL]));
   context_.flags = static_cast<u16>((context_.flags & ~site.fresh) | (flags & site.fresh));
@@ -95,6 +100,7 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
   if (site.poll) {
     v_.state.rip = site.next_rip - site.insn->length;
     context_.flow = Flow::kJump;
+    by_handlers_ = true;  // what pends may not be deliverable, and the poll be the unit's first
     return kLeave;
   }
   host_faults_.add();

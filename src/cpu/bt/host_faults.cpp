@@ -1,12 +1,15 @@
 #include "cpu/bt/host_faults.hpp"
 
 #include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 
 #include "base/assert.hpp"
+#include "base/fd.hpp"
 
 namespace vellum::bt {
 namespace {
@@ -58,11 +61,46 @@ void unblock_on_this_thread() {
   VELLUM_ASSERT(unblocked, "cannot unblock SIGSEGV");
 }
 
+// Translated code has a small stack of its own, which may be full. A thread that has an alternate one keeps
+// it (the address sanitizer's).
+class AlternateStack {
+ public:
+  AlternateStack() {
+    stack_t before{};
+    if (::sigaltstack(nullptr, &before) == 0 && (before.ss_flags & SS_DISABLE) == 0) return;
+    const auto frame = static_cast<std::size_t>(::sysconf(_SC_MINSIGSTKSZ));
+    auto mapping = Mapping::create(frame + kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    VELLUM_ASSERT(mapping, "no memory for a signal stack: {}", mapping.error().message);
+    mapping_ = std::move(*mapping);
+    stack_t stack{};
+    stack.ss_sp = mapping_.data();
+    stack.ss_size = mapping_.size();
+    VELLUM_ASSERT(::sigaltstack(&stack, nullptr) == 0, "sigaltstack: errno {}", errno);
+  }
+  ~AlternateStack() {
+    if (mapping_.size() == 0) return;
+    stack_t none{};
+    none.ss_flags = SS_DISABLE;
+    ::sigaltstack(&none, nullptr);
+  }
+  AlternateStack(const AlternateStack&) = delete;
+  AlternateStack& operator=(const AlternateStack&) = delete;
+
+ private:
+  static constexpr std::size_t kRoom = 32 << 10;
+  Mapping mapping_;
+};
+
+void give_this_thread_an_alternate_stack() {
+  static thread_local const AlternateStack stack;
+}
+
 }  // namespace
 
 HostFaultScope::HostFaultScope(HostFaultTaker& taker) : outer_(taker_of_thread) {
   install_once();
   unblock_on_this_thread();
+  give_this_thread_an_alternate_stack();
   taker_of_thread = &taker;
 }
 

@@ -16,6 +16,8 @@ Result<u64> number(std::string_view key, std::string_view value, u64 low, u64 hi
 Result<> apply(std::string_view key, std::string_view value, Options& to) {
   if (key == "chain") {
     VELLUM_TRY_ASSIGN_TO(to.chain, on_off(key, value));
+  } else if (key == "returns") {
+    VELLUM_TRY_ASSIGN_TO(to.returns, on_off(key, value));
   } else if (key == "perfmap") {
     VELLUM_TRY_ASSIGN_TO(to.perf_map, on_off(key, value));
   } else if (key == "count") {
@@ -45,8 +47,9 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
     VELLUM_TRY_ASSIGN(n, number(key, suffixed ? value.substr(0, value.size() - 1) : value, 1, 1024));
     to.cache_bytes = static_cast<std::size_t>(n) << 20;
   } else {
-    return fail(ErrorCode::kInvalidArgument,
-                "'{}': unknown; there are: unit, chain, threshold, hot, cache, memory, count, perfmap", key);
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "'{}': unknown; there are: unit, chain, returns, threshold, hot, cache, memory, count, perfmap", key);
   }
   return {};
 }
@@ -56,6 +59,14 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
 Result<> parse_options(std::string_view text, Options& to) {
   return for_each_pair(text, "chain=off",
                        [&](std::string_view key, std::string_view value) { return apply(key, value, to); });
+}
+
+bool host_loops_fast() {
+  static const bool fast = [] {
+    const std::string vendor = x86::HostCpu::detect().vendor;
+    return vendor == "AuthenticAMD" || vendor == "HygonGenuine";
+  }();
+  return fast;
 }
 
 bool host_can_translate() {

@@ -9,6 +9,9 @@
 
 namespace vellum::bt {
 
+/// Whether LOOP is as fast as other jumps on this processor.
+bool host_loops_fast();
+
 struct Options {
   /// Bytes of translated code a vCPU, at least 1 MiB.
   std::size_t cache_bytes = 32 << 20;
@@ -24,6 +27,10 @@ struct Options {
   u32 hot = 2000;
   /// Units jump to each other directly.
   bool chain = true;
+  /// Calls and returns of 64-bit code are the host's own, which its processor predicts.
+  bool returns = true;
+  /// A return's target is compared by LOOP, which is fast on AMD's processors only. Not for users to choose.
+  bool by_loop = host_loops_fast();
   /// The most instructions of a unit, 1 to 32.
   unsigned unit = 32;
   /// Names translated code for perf(1), in /tmp/perf-PID.map.

@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "base/assert.hpp"
+#include "cpu/bt/jump_lookup.hpp"
 #include "cpu/bt/vector_state.hpp"
 
 namespace vellum::bt {
@@ -13,9 +14,26 @@ struct Bodies {
   asmjit::Label save_vectors, load_vectors;
 };
 
-// Callee-saved registers of the System V ABI. With the return address and one more word the stack is aligned
-// to 16 bytes in translated code.
+// Callee-saved registers of the System V ABI. With the return address and one more word C++'s stack is
+// aligned to 16 bytes.
 constexpr std::array<a::Gp, 6> kCalleeSaved = {a::rbx, a::rbp, a::r12, a::r13, a::r14, a::r15};
+
+// From the stack of translated code, which holds return addresses only and may be full, to that of C++.
+// `called`: translated code called, with its address for return_to_caller(). Takes the host's flags then.
+void to_host_stack(a::Assembler& as, bool called) {
+  if (called) as.add(a::rsp, 8);
+  as.mov(field(offsetof(Context, return_stack), 8), a::rsp);
+  as.mov(a::rsp, field(offsetof(Context, host_stack), 8));
+}
+void to_return_stack(a::Assembler& as) {
+  as.mov(a::rsp, field(offsetof(Context, return_stack), 8));
+}
+// The address is still there: nobody else uses that stack.
+void return_to_caller(a::Assembler& as) {
+  to_return_stack(as);
+  as.lea(a::rsp, a::ptr(a::rsp, -8));
+  as.ret();
+}
 
 // To memory: general registers, and what the host holds of the vector and x87 state. Keeps RAX, R14, R15.
 void spill(a::Assembler& as, const Distances& d, const Bodies& bodies) {
@@ -72,7 +90,7 @@ void return_or_go(a::Assembler& as, const Distances& d, const asmjit::Label& lea
   as.ja(go);
   if (vectors != nullptr) reload_vectors(as, *vectors);
   reload(as, d);
-  as.ret();
+  return_to_caller(as);
 }
 
 }  // namespace
@@ -92,6 +110,8 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.bind(enter);
   for (const a::Gp& r : kCalleeSaved) as.push(r);
   as.sub(a::rsp, 8);
+  as.mov(field(offsetof(Context, host_stack), 8), a::rsp);
+  to_return_stack(as);
   as.mov(kT1, a::rdi);
   reload(as, d);
   unpack_flags(as);
@@ -99,33 +119,35 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
 
   const asmjit::Label leave_jump = as.newLabel();
   as.bind(leave_jump);
+  to_host_stack(as, false);
   spill(as, d, bodies);
   as.mov(a::eax, static_cast<u32>(Leave::kJump));
   restore_and_return(as);
 
   const asmjit::Label leave_link = as.newLabel();
   as.bind(leave_link);
+  to_host_stack(as, false);
   spill(as, d, bodies);
   as.mov(a::eax, static_cast<u32>(Leave::kLink));
   restore_and_return(as);
 
   const asmjit::Label leave_closed = as.newLabel();
   as.bind(leave_closed);
+  to_host_stack(as, false);
   spill(as, d, bodies);
   as.mov(a::eax, static_cast<u32>(Leave::kClosed));
   restore_and_return(as);
 
-  // Called with the return address on the stack, which leaves it misaligned by 8.
+  // From here on C++ has been called, and has its stack.
   const asmjit::Label leave_flow = as.newLabel();
   as.bind(leave_flow);
-  as.add(a::rsp, 8);
   as.mov(a::eax, static_cast<u32>(Leave::kFlow));
   restore_and_return(as);
 
   // To the translated code in RAX instead of returning to what called out.
   const asmjit::Label go_to = as.newLabel();
   as.bind(go_to);
-  as.add(a::rsp, 8);
+  to_return_stack(as);
   as.mov(kT1, kT0);
   reload(as, d);
   unpack_flags(as);
@@ -133,22 +155,20 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
 
   const asmjit::Label call_out = as.newLabel();
   as.bind(call_out);
+  to_host_stack(as, true);
   spill(as, d, bodies);
-  as.sub(a::rsp, 8);
   as.mov(a::rsi, kT0);
   call(as, callbacks.run);
-  as.add(a::rsp, 8);
   return_or_go(as, d, leave_flow, go_to);
 
   const asmjit::Label slow_access = as.newLabel();
   const asmjit::Label got = as.newLabel();
   as.bind(slow_access);
+  to_host_stack(as, true);
   spill(as, d, bodies);
-  as.sub(a::rsp, 8);
   as.mov(a::rsi, kT0);
   as.mov(a::rdx, kT1);
   call(as, callbacks.access);
-  as.add(a::rsp, 8);
   as.mov(kT1, a::rax);
   as.test(a::rax, a::rax);
   as.jnz(got);
@@ -160,24 +180,23 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.mov(kT2, a::rdx);
   reload_vectors(as, bodies);
   reload(as, d);
-  as.ret();
+  return_to_caller(as);
 
   const asmjit::Label code_store = as.newLabel();
   as.bind(code_store);
+  to_host_stack(as, true);
   spill(as, d, bodies);
-  as.sub(a::rsp, 8);
   as.mov(a::rsi, kT0);
   as.mov(a::rdx, kT1);
   call(as, callbacks.code_store);
-  as.add(a::rsp, 8);
   return_or_go(as, d, leave_flow, go_to, &bodies);
 
   // RAX: the VectorBits that are needed. Returns whether the instructions may run, with all loaded then.
   const asmjit::Label load_vectors = as.newLabel();
   const asmjit::Label closed = as.newLabel();
   as.bind(load_vectors);
+  to_host_stack(as, true);
   spill(as, d, bodies);
-  as.sub(a::rsp, 8);
   as.mov(a::rsi, kT0);
   call(as, callbacks.open_vectors);
   as.test(a::eax, a::eax);
@@ -186,14 +205,14 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.call(bodies.load_vectors);
   as.mov(a::eax, 1);
   as.bind(closed);
-  as.add(a::rsp, 8);
   reload(as, d);
-  as.ret();
+  return_to_caller(as);
 
   // Jumped to. The flags that only the host's held have been saved.
   const asmjit::Label host_fault = as.newLabel();
   const asmjit::Label handled = as.newLabel();
   as.bind(host_fault);
+  to_host_stack(as, false);
   spill(as, d, bodies);
   as.mov(a::rsi, kT0);
   as.mov(a::rdx, kT1);
@@ -205,9 +224,36 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   as.bind(handled);
   as.mov(kT1, a::rax);
   reload_vectors(as, bodies);
+  to_return_stack(as);
   reload(as, d);
   unpack_flags(as);
   as.jmp(kT1);
+
+  // Returns that were not expected where the host came out, and those beyond the bottom of the stack, whose
+  // last word leads here again. The return's handler does what is not found, from the start.
+  std::array<asmjit::Label, 2> return_unknown, return_beyond;
+  for (u64 half = 0; half < 2; ++half) {
+    const asmjit::Label miss = as.newLabel();
+    return_unknown[half] = as.newLabel();
+    return_beyond[half] = as.newLabel();
+    as.bind(return_beyond[half]);
+    as.lea(a::rsp, a::ptr(a::rsp, -8));
+    as.bind(return_unknown[half]);
+    as.mov(field(offsetof(Context, return_site), 8), kT2);
+    emit_find_jump(as, half, miss);
+    emit_go_to_found(as);
+    as.bind(miss);
+    as.lahf();
+    as.seto(a::al);
+    as.mov(field(offsetof(Context, flags), 2), a::ax);
+    to_host_stack(as, false);
+    spill(as, d, bodies);
+    as.mov(a::rsi, field(offsetof(Context, return_site), 8));
+    call(as, callbacks.missed_return);
+    as.cmp(kT0, static_cast<u32>(kLeave));
+    as.je(leave_flow);
+    as.jmp(go_to);
+  }
 
   // IRET to the next instruction serializes (SDM vol. 3A §9.3) and, unlike CPUID, is not a VM exit.
   const asmjit::Label serialize = as.newLabel();
@@ -237,6 +283,10 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   context.leave_closed = at(leave_closed);
   context.load_vectors = at(load_vectors);
   Routines routines;
+  for (std::size_t half = 0; half < 2; ++half) {
+    context.return_unknown[half] = at(return_unknown[half]);
+    routines.return_beyond[half] = at(return_beyond[half]);
+  }
   // SAFETY: the functions that were just emitted. Clang takes no function pointer from a pointer to const.
   routines.enter = reinterpret_cast<u64 (*)(const u8*)>(const_cast<u8*>(at(enter)));
   routines.host_fault = at(host_fault);

@@ -21,6 +21,8 @@ struct Callbacks {
   /// by where to go on: Site::resume.
   u64 (*host_fault)(void* owner, const Site* site, u64 linear);
   u64 (*code_store)(void* owner, const Site* site, const u8* host);  ///< as run()
+  /// As run(), for a return whose target is not known in the jump table; never kGoOn. RSP has been moved.
+  u64 (*missed_return)(void* owner, const Site* site);
   u64 (*open_vectors)(void* owner, u64 needed);  ///< VectorBits to load; 0: `needed` may not run natively
 };
 inline constexpr u64 kGoOn = 0;   ///< with the next instruction
@@ -30,6 +32,8 @@ struct Routines {
   u64 (*enter)(const u8* code) = nullptr;  ///< returns a Leave; the GS base must be the Context
   /// Where to go on after a fault of the host in translated code: RAX the Site, R14 the guest-linear address.
   const u8* host_fault = nullptr;
+  /// For ReturnStack::reset(): of each half of the address space.
+  std::array<const u8*, 2> return_beyond{};
   void (*serialize)() = nullptr;  ///< after code was patched through its other mapping
 };
 

@@ -1,6 +1,7 @@
 #include "cpu/bt/translator.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -41,6 +42,8 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
                        u64 linear) { return static_cast<Translator*>(owner)->host_fault(*site, linear); },
       .code_store = [](void* owner, const Site* site,
                        const u8* host) { return static_cast<Translator*>(owner)->code_store(*site, host); },
+      .missed_return = [](void* owner,
+                          const Site* site) { return static_cast<Translator*>(owner)->missed_return(*site); },
       .open_vectors =
           [](void* owner, u64 needed) {
             return static_cast<Translator*>(owner)->open_needed_vectors(static_cast<u32>(needed));
@@ -93,9 +96,10 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   const u64 linear = v_.state.rip;
   const std::optional<u32> pending = pending_link_;
   pending_link_.reset();
-  const Translation* t = nullptr;
-  const bool closed = std::exchange(closed_, false);
-  if (!closed && limit >= unit.count && unit.page != nullptr && !unit.wraps(linear)) t = find(unit, linear);
+  Translation* t = nullptr;
+  const bool by_handlers = std::exchange(by_handlers_, false);
+  if (!by_handlers && limit >= unit.count && unit.page != nullptr && !unit.wraps(linear))
+    t = find(unit, linear);
   if (t == nullptr) return interp::Interpreter::run_unit(v_, unit, limit, done);
   if (retry_.armed) access_again();
 
@@ -113,7 +117,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   add_jump(linear, t->linked);
   if (pending && linkable && !unit.crosses() && *pending < links_.size() &&
       links_[*pending].target == linear) {
-    link(links_[*pending], *t);
+    link(*pending, *t);
   }
 
   if (context_.poll.load(std::memory_order_relaxed) == nullptr) arm();
@@ -121,6 +125,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   context_.left = left;
   context_.flags = pack_flags(v_.state.rflags);
   entries_.add();
+  forget_returns();
   // SAFETY: code that this engine emitted; the GS base is the Context (run()).
   const auto why = static_cast<Leave>(routines_.enter(t->entered));
   v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
@@ -130,7 +135,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   if (why == Leave::kFlow) return context_.flow;
   if (why == Leave::kClosed) {
     closed_units_.add();
-    closed_ = true;
+    by_handlers_ = true;
   }
   if (why == Leave::kLink && options_.chain) pending_link_ = context_.link;
   return Flow::kJump;
@@ -142,12 +147,38 @@ void Translator::look_at_segments() {
                       !is_unlimited(v_.state.segment(x86::Seg::kGs))};
 }
 
-void Translator::link(const Link& from, const Translation& to) {
+void Translator::lead_to(const Link& from, const Translation& to) {
   const u8* const entry = to.checked != nullptr && (to.vectors & ~from.vectors) == 0 ? to.checked : to.linked;
   cache_.patch32(from.at, static_cast<u32>(entry - (from.at + 4)));
+}
+
+void Translator::link(u32 number, Translation& to) {
+  Link& from = links_[number];
+  lead_to(from, to);
   if (from.guard != nullptr) cache_.patch32(from.guard, 0 - context_.code_serial[from.target >> 63]);
   routines_.serialize();
   linked_.add();
+  // One to another page may be in another translation's list, from another mapping: it stays there.
+  if (from.next == kUnlisted) from.next = std::exchange(to.links_in, number);
+}
+
+bool Translator::leads_to(const Link& from, const Translation& to) const {
+  i32 distance = 0;
+  std::memcpy(&distance, from.at, sizeof(distance));
+  const u8* const entry = from.at + 4 + distance;
+  return entry == to.linked || (to.checked != nullptr && entry == to.checked);
+}
+
+// What leads to `from`, by a link or a jump table, leads to `to` from now on, without a jump on the way.
+void Translator::take_links(Translation& from, Translation& to) {
+  for (const KnownJumps& known : jump_tables_) known.table->replace(from.linear, from.linked, to.linked);
+  for (u32 n = std::exchange(from.links_in, kNoLink); n != kNoLink;) {
+    const u32 number = n;
+    n = std::exchange(links_[number].next, kUnlisted);
+    if (!leads_to(links_[number], from)) continue;  // relinked under another mapping
+    lead_to(links_[number], to);
+    links_[number].next = std::exchange(to.links_in, number);
+  }
 }
 
 // What look-ups by guest-virtual address must agree in: the mappings of both halves, and the privilege.
@@ -166,43 +197,38 @@ void Translator::select_code_contexts(u32 key) {
 
 // The table for `serial`, if there is one.
 const JumpTable* Translator::known_jump_table(u32 serial) {
-  for (const auto& table : jump_tables_) {
-    if (table->serial != serial) continue;
-    table->used = ++jump_clock_;
-    return table.get();
+  for (KnownJumps& known : jump_tables_) {
+    if (known.serial != serial) continue;
+    known.used = ++jump_clock_;
+    return known.table.get();
   }
   return &kNoJumps;
 }
 
 // Makes `linear` known under what is selected. Only half of what is selected ever runs code (a kernel none in
-// the lower half), so the table comes with its first entry; the least recently used one gives way.
+// the lower half), so a table comes with its first entry; the least recently used one gives way.
 void Translator::add_jump(u64 linear, const u8* entry) {
   const u64 half = linear >> 63;
   const u32 serial = context_.code_serial[half];
-  JumpTable* table = nullptr;
-  JumpTable* oldest = nullptr;
-  for (const auto& t : jump_tables_) {
-    if (t->serial == serial) table = t.get();
-    if (oldest == nullptr || t->used < oldest->used) oldest = t.get();
-  }
-  if (table == nullptr) {
+  auto known = std::ranges::find(jump_tables_, serial, &KnownJumps::serial);
+  if (known == jump_tables_.end()) {
     if (jump_tables_.size() < kJumpTables) {
-      table = jump_tables_.emplace_back(std::make_unique<JumpTable>()).get();
+      known = jump_tables_.insert(known, {.table = std::make_unique<JumpTable>()});
     } else {
-      table = oldest;
-      table->clear();
+      known = std::ranges::min_element(jump_tables_, {}, &KnownJumps::used);
+      known->table->clear();
     }
-    table->serial = serial;
-    table->used = ++jump_clock_;
-    selected_[half] = table;
+    known->serial = serial;
+    known->used = ++jump_clock_;
+    selected_[half] = known->table.get();
     arm();
   }
-  table->insert(linear, entry);
+  known->table->insert(linear, entry);
 }
 
-const Translator::Translation* Translator::find(const interp::Unit& unit, u64 linear) {
+Translator::Translation* Translator::find(const interp::Unit& unit, u64 linear) {
   if (unit.epoch == epoch_) {
-    for (auto* t = static_cast<const Translation*>(unit.translated); t != nullptr; t = t->next)
+    for (auto* t = static_cast<Translation*>(unit.translated); t != nullptr; t = t->next)
       if (t->linear == linear && !t->stale) return t->runs_left < 0 ? translate(unit, linear) : t;
   } else {
     unit.translated = nullptr;
@@ -241,7 +267,7 @@ bool Translator::decode(const interp::Unit& unit) {
   return offset == unit.bytes;
 }
 
-const Translator::Translation* Translator::translate(const interp::Unit& unit, u64 linear) {
+Translator::Translation* Translator::translate(const interp::Unit& unit, u64 linear) {
   // 32-bit code that may run over 4 GiB, and go on at 0, is the interpreter's.
   const bool at_end = !interp_.mode_64() && linear >> kPageShift == 0xfffff;
   if (at_end || !decode(unit)) {
@@ -273,6 +299,8 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
                           .hazards = v_.hazards.address(),
                           .host_tsc = v_.clock.host_tsc_lead().has_value(),
                           .first_link = static_cast<u32>(links_.size()),
+                          .returns = options_.returns,
+                          .by_loop = options_.by_loop,
                           .model = v_.model};
   Emitter emitter(holder, distances_, source, sites_);
   const u8* code = emitter.emit() ? cache_.append(holder) : nullptr;
@@ -283,8 +311,10 @@ const Translator::Translation* Translator::translate(const interp::Unit& unit, u
     return nullptr;
   }
   for (const LinkSpot& spot : emitter.links())
-    links_.push_back(
-        {code + spot.offset, spot.guard != 0 ? code + spot.guard : nullptr, spot.target, spot.vectors});
+    links_.push_back({.at = code + spot.offset,
+                      .guard = spot.guard != 0 ? code + spot.guard : nullptr,
+                      .target = spot.target,
+                      .vectors = spot.vectors});
   for (const Emitter::FaultSpot& spot : emitter.fault_spots()) {
     spot.site->resume = code + spot.resume;
     const u32 at = cache_.offset_of(code);
@@ -324,6 +354,7 @@ void Translator::take_over(Translation& t) {
     if (old->page != t.page || old->linear != t.linear || old->second != t.second || old->wide != t.wide)
       return false;
     old->stale = true;
+    take_links(*old, t);
     redirect(*old, t.linked, t.entered);
     return true;  // from here on it goes where `t` goes
   });
@@ -380,7 +411,7 @@ void Translator::refuse(Translation& t) {
 void Translator::flush() {
   flushes_.add();
   ++epoch_;
-  for (const auto& table : jump_tables_) table->clear();
+  for (const KnownJumps& known : jump_tables_) known.table->clear();
   by_page_.clear();
   links_.clear();
   pending_link_.reset();

@@ -14,6 +14,7 @@
 #include "cpu/bt/host_faults.hpp"
 #include "cpu/bt/options.hpp"
 #include "cpu/bt/perf_map.hpp"
+#include "cpu/bt/return_stack.hpp"
 #include "cpu/bt/routines.hpp"
 #include "cpu/bt/vcpu_block.hpp"
 
@@ -44,6 +45,9 @@ class Translator final : public Engine,
   Vcpu& vcpu() { return interp_.vcpu(); }
 
  private:
+  static constexpr u32 kNoLink = ~0u;  ///< the end of a list of links
+  static constexpr u32 kUnlisted = ~0u - 1;
+
   /// A unit's code for one guest-virtual address.
   struct Translation {
     u64 linear = 0;
@@ -56,12 +60,13 @@ class Translator final : public Engine,
     Translation* next = nullptr;         ///< the same unit at another address, or an earlier translation
     bool stale = false;                  ///< only leads to a later translation, or out
     bool hot = false;
-    bool wide = true;   ///< 64-bit code
-    i32 runs_left = 0;  ///< negative: to be translated again
-    u32 no_flat = 0;    ///< bit n: instruction n's memory operand is looked up although the unit is hot
-    u32 no_share = 0;   ///< bit n: instruction n's memory operand shares no slot with others
-    u32 bursts = 0;     ///< those of no_flat that are tried again after a while
-    u8 retries = 0;     ///< how often they were
+    bool wide = true;        ///< 64-bit code
+    i32 runs_left = 0;       ///< negative: to be translated again
+    u32 no_flat = 0;         ///< bit n: instruction n's memory operand is looked up although the unit is hot
+    u32 no_share = 0;        ///< bit n: instruction n's memory operand shares no slot with others
+    u32 bursts = 0;          ///< those of no_flat that are tried again after a while
+    u8 retries = 0;          ///< how often they were
+    u32 links_in = kNoLink;  ///< the first of the links that lead here
     // What it was made from: valid while these are the pages' generations.
     const CodePage* page = nullptr;
     const CodePage* second = nullptr;
@@ -76,7 +81,8 @@ class Translator final : public Engine,
     const u8* at = nullptr;     ///< the displacement of the jump
     const u8* guard = nullptr;  ///< what is compared with Context::code_serial, if anything is
     u64 target = 0;
-    u32 vectors = 0;  ///< VectorBits that are known to be loaded there
+    u32 vectors = 0;       ///< VectorBits that are known to be loaded there
+    u32 next = kUnlisted;  ///< of those that lead to the same translation
   };
 
   interp::Flow run(const interp::Unit& unit, u32 key, u64 limit, u64& done) override;
@@ -86,8 +92,8 @@ class Translator final : public Engine,
   void code_changed(const CodePage& page) override;
   void kick() override;
 
-  const Translation* find(const interp::Unit& unit, u64 linear);
-  const Translation* translate(const interp::Unit& unit, u64 linear);
+  Translation* find(const interp::Unit& unit, u64 linear);
+  Translation* translate(const interp::Unit& unit, u64 linear);
   void arm();
   void look_at_segments();
   void take_over(Translation& t);
@@ -95,7 +101,10 @@ class Translator final : public Engine,
   void refuse(Translation& t);
   void redirect(const Translation& from, const u8* linked, const u8* entered);
   bool decode(const interp::Unit& unit);
-  void link(const Link& from, const Translation& to);
+  void link(u32 number, Translation& to);
+  void lead_to(const Link& from, const Translation& to);
+  bool leads_to(const Link& from, const Translation& to) const;
+  void take_links(Translation& from, Translation& to);
   void flush();
   void select_code_contexts(u32 key);
   const JumpTable* known_jump_table(u32 serial);
@@ -123,7 +132,9 @@ class Translator final : public Engine,
   const u8* go_on(interp::Flow flow);
   void catch_up(const Site& site);
   u64 open_needed_vectors(u32 needed);
+  void forget_returns();
   u64 run_site(const Site& site);
+  u64 missed_return(const Site& site);
   SlowAccess slow_access(const Site& site, u64 linear);
   u64 code_store(const Site& site, const u8* host);
 
@@ -136,12 +147,18 @@ class Translator final : public Engine,
   CodeCache cache_;
   PerfMap perf_map_;
   Routines routines_;
+  ReturnStack returns_;
   std::size_t routines_end_ = 0;
 
   bool counted_;  ///< translated code counts instructions
   ContextNumbers code_contexts_;
   static constexpr std::size_t kJumpTables = 8;
-  std::vector<std::unique_ptr<JumpTable>> jump_tables_;
+  struct KnownJumps {
+    u32 serial = 0;  ///< ContextNumbers::select() of what the table is for
+    u64 used = 0;    ///< when it was last selected
+    std::unique_ptr<JumpTable> table;
+  };
+  std::vector<KnownJumps> jump_tables_;
   std::array<const JumpTable*, 2> selected_{};  ///< of the lower and the upper half of the address space
   u64 jump_clock_ = 0;
   std::array<u64, 2> code_stamps_{};  ///< what Context::code_serial was selected for
@@ -168,7 +185,7 @@ class Translator final : public Engine,
   } retry_;
   std::vector<Link> links_;
   std::optional<u32> pending_link_;
-  bool closed_ = false;  ///< the next unit begins with vector instructions that its handlers must run
+  bool by_handlers_ = false;  ///< the next unit is to be run by its instructions' handlers
   std::vector<x86::Decoded> decoded_;
 
   Counter translated_units_, translated_instructions_, refused_, flushes_, entries_, linked_, called_out_,

@@ -19,7 +19,7 @@ int kick_signal() {
   static const int number = [] {
     struct sigaction action {};
     action.sa_handler = do_nothing;
-    action.sa_flags = SA_RESTART;  // KVM_RUN returns EINTR all the same
+    action.sa_flags = SA_RESTART | SA_ONSTACK;  // KVM_RUN returns EINTR all the same
     ::sigemptyset(&action.sa_mask);
     ::sigaction(SIGRTMIN, &action, nullptr);
     return SIGRTMIN;

@@ -7,9 +7,10 @@ namespace {
 
 TEST(BtOptions, NamedOnesChange) {
   Options o;
-  ASSERT_TRUE(parse_options("unit=8,chain=off,threshold=0,cache=16M,perfmap=on", o));
+  ASSERT_TRUE(parse_options("unit=8,chain=off,returns=off,threshold=0,cache=16M,perfmap=on", o));
   EXPECT_EQ(o.unit, 8u);
   EXPECT_FALSE(o.chain);
+  EXPECT_FALSE(o.returns);
   EXPECT_EQ(o.threshold, 0u);
   EXPECT_EQ(o.cache_bytes, 16u << 20);
   EXPECT_TRUE(o.perf_map);

@@ -1,0 +1,120 @@
+// Calls and returns by the host's own CALL and RET. What they may not do to the guest is in
+// tests/guest/returns.asm.
+#include <cstring>
+#include <thread>
+
+#include "long_guest.hpp"
+
+namespace vellum::bt {
+namespace {
+
+struct ReturnOptions {
+  const char* name;
+  bool returns, by_loop;
+};
+
+class BtReturns : public LongGuest, public testing::WithParamInterface<ReturnOptions> {
+ protected:
+  static constexpr u64 kDeepStack = 0x200000;
+
+  BtReturns()
+      : LongGuest({.cache_bytes = 4 << 20,
+                   .threshold = 0,
+                   .count = Options::Count::kOff,
+                   .returns = GetParam().returns,
+                   .by_loop = GetParam().by_loop}) {
+    put64(kPd + 8, 0x200083);
+    state_.gpr[x86::kRsp] = kDeepStack;
+  }
+  void call(u64 at, u64 target) {
+    code({0xe8}, at);
+    const auto distance = static_cast<u32>(target - (at + 5));
+    std::memcpy(ram_->host(GuestPhys(at + 1)), &distance, 4);
+  }
+};
+
+TEST_P(BtReturns, RecursionDeeperThanTheStackOfReturnsComesBack) {
+  // f: DEC ECX; JZ out; CALL f; out: INC RAX; RET
+  call(kCode, kCode + 0x40);
+  code({0xf4}, kCode + 5);
+  code({0xff, 0xc9, 0x74, 0x05}, kCode + 0x40);
+  call(kCode + 0x44, kCode + 0x40);
+  code({0x48, 0xff, 0xc0, 0xc3}, kCode + 0x49);
+  state_.gpr[x86::kRcx] = 50'000;
+
+  run(~u64{0});
+
+  EXPECT_EQ(rax(), 50'000u);
+  EXPECT_EQ(state_.gpr[x86::kRsp], kDeepStack);
+  EXPECT_EQ(state_.rip, kCode + 6);
+  EXPECT_LT(count("entries"), 100u);
+}
+
+// Functions that call the next one twice, each behind the one before: 2^60 calls and not one backwards.
+TEST_P(BtReturns, CallsForwardCanBeStopped) {
+  constexpr u64 kFunctions = 60;
+  const auto function = [](u64 n) { return kCode + 0x100 + 16 * n; };
+  call(kCode, function(0));
+  for (u64 n = 0; n < kFunctions; ++n) {
+    call(function(n), function(n + 1));
+    call(function(n) + 5, function(n + 1));
+    code({0xc3}, function(n) + 10);
+  }
+  code({0x48, 0xff, 0xc0, 0xc3}, function(kFunctions));
+  std::thread stopper([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    hazards_.set(Hazards::kStop);
+  });
+
+  const Exit e = run(~u64{0});
+
+  stopper.join();
+  EXPECT_TRUE(std::holds_alternative<exit::Interrupted>(e));
+  EXPECT_GT(rax(), 0u);
+}
+
+// An NMI waits for the handler of the last one to return, which calls something first.
+TEST_P(BtReturns, ACallGoesOnWhileWhatPendsIsNotDeliverable) {
+  call(kCode, kCode + 0x40);
+  code({0xf4}, kCode + 5);
+  code({0xc3}, kCode + 0x40);
+  state_.nmi_blocked = true;
+  hazards_.set(Hazards::kNmi);
+  std::thread stopper([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    hazards_.set(Hazards::kStop);
+  });
+
+  run(~u64{0});
+
+  stopper.join();
+  EXPECT_EQ(state_.rip, kCode + 6);
+}
+
+// loop: CALL f; DEC ECX; JNZ loop; HLT … f: JMP g … g: INC RAX; RET, of which each becomes hot at another
+// time.
+TEST_P(BtReturns, LinksFollowAUnitThatIsTranslatedAgain) {
+  call(kCode, kCode + 0x40);
+  code({0xff, 0xc9, 0x75, 0xf7, 0xf4}, kCode + 5);
+  code({0xeb, 0x3e}, kCode + 0x40);
+  code({0x48, 0xff, 0xc0, 0x48, 0x8b, 0x14, 0x24, 0xc3}, kCode + 0x80);
+  for (const u64 rounds : {10, 30'000}) {
+    state_.rip = kCode;
+    state_.activity = Activity::kRunning;
+    state_.gpr[x86::kRax] = 0;
+    state_.gpr[x86::kRcx] = rounds;
+    run(~u64{0});
+    EXPECT_EQ(rax(), rounds);
+  }
+  EXPECT_GT(count("hot units translated"), 2u);
+  EXPECT_LT(count("entries"), 100u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, BtReturns,
+                         testing::Values(ReturnOptions{"loop", true, true},
+                                         ReturnOptions{"jrcxz", true, false},
+                                         ReturnOptions{"off", false, true}),
+                         [](const auto& form) { return std::string(form.param.name); });
+
+}  // namespace
+}  // namespace vellum::bt
