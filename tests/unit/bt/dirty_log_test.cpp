@@ -10,12 +10,15 @@ struct DirtyLog : LongGuest {
     // again: MOV [RBX], RAX; DEC ECX; JNZ again; HLT
     code({0x48, 0x89, 0x03, 0xff, 0xc9, 0x75, 0xf9, 0xf4});
   }
-  u64 stored_in(u64 rounds) {
+  void store(u64 rounds) {
     state_.rip = kCode;
     state_.gpr[x86::kRbx] = kData;
     state_.gpr[x86::kRcx] = rounds;
     state_.activity = Activity::kRunning;
     run();
+  }
+  u64 stored_in(u64 rounds) {
+    store(rounds);
     return ram_->take_dirty_pages()[0];
   }
   static constexpr u64 kDataPage = u64{1} << (kData / kPageSize);
@@ -24,7 +27,7 @@ using DirtyLogFlat = DirtyLog<Options::Memory::kFlat>;
 using DirtyLogHashed = DirtyLog<Options::Memory::kHashed>;
 
 TEST_F(DirtyLogFlat, EachRoundHasItsStores) {
-  stored_in(10);
+  store(10);
   ram_->start_dirty_log();
 
   EXPECT_NE(stored_in(5'000) & kDataPage, 0u);
@@ -35,7 +38,7 @@ TEST_F(DirtyLogFlat, EachRoundHasItsStores) {
 }
 
 TEST_F(DirtyLogHashed, EachRoundHasItsStores) {
-  stored_in(10);
+  store(10);
   ram_->start_dirty_log();
 
   EXPECT_NE(stored_in(5'000) & kDataPage, 0u);
