@@ -1,4 +1,5 @@
 // Instructions on general registers and memory.
+#include "base/assert.hpp"
 #include "cpu/bt/emitter.hpp"
 
 namespace vellum::bt {
@@ -39,6 +40,7 @@ a::Gp Emitter::register_operand(const ZydisDecodedOperand& operand) {
     b.written = b.written || written;
     return sized(b.host, bytes);
   }
+  VELLUM_ASSERT(!scratch_.empty(), "{}: no scratch register is left", insn_->info.mnemonic);
   const a::Gp host = scratch_.back();
   scratch_.pop_back();
   borrowed_.push_back({n, host, high, written});

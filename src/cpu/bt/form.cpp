@@ -231,6 +231,7 @@ bool plain_operands(const x86::Decoded& d, Form& form) {
   }
   const unsigned scratch = form.memory < 0 ? 3 : form.memory_written ? 1 : 2;
   form.observable = form.memory >= 0;
+  form.borrowed = static_cast<u8>(scratch_needed);
   return scratch_needed <= scratch;
 }
 

@@ -46,6 +46,7 @@ struct Form {
   u64 clobbers = 0;  ///< the host changes, but the guest keeps
   int memory = -1;   ///< the operand in memory
   bool memory_written = false;
+  u8 borrowed = 0;              ///< register operands that the host has in memory
   u8 vectors = 0;               ///< VectorBits that it needs
   u8 alignment = 0;             ///< what the memory operand's address must be a multiple of, minus one
   bool sets_fip = false;        ///< becomes the last x87 instruction, with its operand's address

@@ -62,10 +62,13 @@ std::optional<i32> adds_to(const x86::Decoded& d, const Form& form, unsigned r) 
 }  // namespace
 
 // Whether instruction n's memory operand goes through the table. Under AC few accesses are made, to pages of
-// an address space that may have just come: they are looked up.
+// an address space that may have just come: they are looked up. So is the operand of an instruction with two
+// registers that the host has in memory (MULX R11, R14, [RSI]): a look-up leaves two registers free, the
+// table one.
 bool Emitter::flat_at(unsigned n) const {
-  return source_.hot && !flat_ac_ && (source_.no_flat >> n & 1) == 0 &&
-         (forms_[n].memory >= 0 || uses_stack(forms_[n].scheme));
+  const Form& form = forms_[n];
+  return source_.hot && !flat_ac_ && (source_.no_flat >> n & 1) == 0 && form.borrowed < 2 &&
+         (form.memory >= 0 || uses_stack(form.scheme));
 }
 
 // The operand of instruction n, if it is a constant away from a register that the host has, too.

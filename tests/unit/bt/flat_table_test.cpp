@@ -47,6 +47,20 @@ TEST_F(FlatTable, AFilledPageIsReachedWithoutAFurtherFault) {
   EXPECT_LT(count("host faults in translated code"), 5u);
 }
 
+// The table leaves one scratch register, and these two are both in memory while translated code runs.
+TEST_F(FlatTable, TwoResultsThatTheHostHasInMemory) {
+  constexpr u64 kLeft = 0xfedc'ba98'7654'3210, kRight = 0x1234'0000'0005;
+  map(0, 0);
+  put64(kFrames, kLeft);
+  // loop: MULX R11, R14, [RBX]; DEC ECX; JNZ loop; HLT
+  code({0xc4, 0x62, 0x8b, 0xf6, 0x1b, 0xff, 0xc9, 0x75, 0xf7, 0xf4});
+  state_.gpr[x86::kRdx] = kRight;
+  start(page(0), 20);
+  const auto product = static_cast<unsigned __int128>(kLeft) * kRight;
+  EXPECT_EQ(state_.gpr[x86::kR11], static_cast<u64>(product >> 64));
+  EXPECT_EQ(state_.gpr[x86::kR14], static_cast<u64>(product));
+}
+
 // Trap 1: the index is masked, so addresses that differ in bits 63..47 only share a slot.
 TEST_F(FlatTable, AddressesWithTheSameIndexAreNotThePage) {
   map(0, 0);
