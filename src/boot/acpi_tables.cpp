@@ -1,5 +1,9 @@
 #include "boot/acpi_tables.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "boot/table_builder.hpp"
 #include "boot/virtio_mmio_aml.hpp"
 
@@ -163,16 +167,22 @@ std::vector<u8> build_micro_ssdt(unsigned devices) {
   return finish(std::move(t));
 }
 
-// What that of the board with PCI refers to: names (ACPI 6.4 §20.2.5.1, NameOp; §20.2.3, QWordPrefix).
-std::vector<u8> build_pc_ssdt(const FirmwareConfig& config) {
-  constexpr u8 kNameOp = 0x08, kQWordPrefix = 0x0e;
-  TableBuilder t = begin("SSDT", 2);
-  const auto put_name = [&t](std::string_view name, u64 value) {
-    t.put<u8>(kNameOp), t.text(name, 4, '_'), t.put<u8>(kQWordPrefix), t.put<u64>(value);
+// The DSDT of the board with PCI, with what depends on RAM's size (ACPI 6.4 §20.2.5.1, NameOp; §20.2.3,
+// QWordPrefix).
+std::vector<u8> build_pc_dsdt(const FirmwareConfig& config) {
+  const auto original = dsdt_pc_bytes();
+  TableBuilder t;
+  t.append(original);
+  const auto set = [&](std::string_view name, u64 value) {
+    const std::string object = fmt::format("\x08{}\x0e", name);
+    const auto found = std::ranges::search(original, object);
+    VELLUM_ASSERT(found.size() == object.size(), "the DSDT has no {}", name);
+    t.patch<u64>(static_cast<std::size_t>(found.end() - original.begin()), value);
   };
   const auto windows = layout::pci_windows(config.ram_size);
-  put_name("PML0", windows.low_start.value);
-  put_name("PMH0", windows.high_start);
+  set("PML0", windows.low_start.value);
+  set("PMH0", windows.high_start);
+  t.patch<u8>(kChecksumField, 0);
   return finish(std::move(t));
 }
 
@@ -213,10 +223,9 @@ std::vector<u8> build_acpi_tables(GuestPhys base, const FirmwareConfig& config) 
     return at;
   };
   const GuestPhys facs = place(build_facs());
-  const GuestPhys dsdt = place(config.pci ? dsdt_pc_bytes() : dsdt_micro_bytes());
+  const GuestPhys dsdt = config.pci ? place(build_pc_dsdt(config)) : place(dsdt_micro_bytes());
   std::vector<GuestPhys> tables{place(build_fadt(facs, dsdt, config.display)),
                                 place(build_madt(config.cpu_count))};
-  if (config.pci) tables.push_back(place(build_pc_ssdt(config)));
   if (config.virtio_mmio != 0) tables.push_back(place(build_micro_ssdt(config.virtio_mmio)));
   const GuestPhys rsdt = place(build_root<u32>("RSDT", tables));
   const GuestPhys xsdt = place(build_root<u64>("XSDT", tables));

@@ -3,9 +3,10 @@
 // Interrupts: device n's pin p drives wire (n + p - 1) mod 4, counted from 0 (layout::pci_wire). With I/O APICs wire w is
 // global system interrupt 16 + w; without, link w routes it to an ISA IRQ through the ISA bridge's PIRQRC[w].
 
-    // From the SSDT: where PCI memory begins, below 4 GiB and above RAM.
-    External (\PML0, IntObj)
-    External (\PMH0, IntObj)
+    // Where PCI memory begins, below 4 GiB and above RAM: set when the tables are built. (Not by an SSDT: External is
+    // an opcode that SeaBIOS's parser does not know, and gives up at.)
+    Name (PML0, 0xFEDCBA9876543210)
+    Name (PMH0, 0xFEDCBA9876543211)
 
     // 0: 8259s, 1: I/O APICs. The operating system says which it uses.
     Name (\PICM, 0x00)

@@ -175,12 +175,13 @@ TEST_F(Disassembly, NoTableHasErrors) {
 }
 
 TEST_F(Disassembly, NorHasThatOfABoardWithPci) {
-  for (const char* name : {"DSDT", "SSDT"}) {
-    const std::string text = disassemble(name, true);
-    EXPECT_NE(text.find(name), std::string::npos) << text;
-    EXPECT_EQ(text.find("rror"), std::string::npos) << text;
-  }
-  EXPECT_NE(disassemble("DSDT", true).find("Device (PCI0)"), std::string::npos);
+  const std::string text = disassemble("DSDT", true);
+  EXPECT_EQ(text.find("rror"), std::string::npos) << text;
+  EXPECT_NE(text.find("Device (PCI0)"), std::string::npos) << text;
+  EXPECT_NE(text.find("Name (PML0, 0x0000000080000000)"), std::string::npos) << text;
+  EXPECT_NE(text.find("Name (PMH0, 0x0000000100000000)"), std::string::npos) << text;
+  // An opcode at which SeaBIOS's parser gives up.
+  EXPECT_EQ(text.find("External"), std::string::npos) << text;
   EXPECT_EQ(disassemble("DSDT", false).find("Device (PCI0)"), std::string::npos);
 }
 
@@ -208,10 +209,7 @@ TEST(AcpiTables, PciMemoryBeginsAboveRam) {
   EXPECT_EQ(layout::pci_windows(kGiB / 2).high_start, 4 * kGiB);
   EXPECT_EQ(layout::pci_windows(2 * kGiB + 4096).low_start, layout::kPciMemory);
   EXPECT_EQ(layout::pci_windows(5 * kGiB + 4096).high_start, 7 * kGiB);
-  const Bytes ssdt = Tables(1, true, 5 * kGiB).table("SSDT");
-  ASSERT_EQ(ssdt.size(), 36u + 2 * 14);
-  EXPECT_EQ(read_at<u64>(ssdt, 36 + 6), 0xc000'0000u);
-  EXPECT_EQ(read_at<u64>(ssdt, 36 + 14 + 6), 6 * kGiB);
+  EXPECT_EQ(sum(Tables(1, true, 5 * kGiB).table("DSDT")), 0);
 }
 
 TEST_F(Disassembly, DsdtSaysWhatTheLayoutSays) {
