@@ -115,7 +115,7 @@ void AcpiPm::write_byte(u64 offset, u8 value) {
     rearm();
   }
   if (!sleep) return;
-  if (sleep_type == kSleepTypeS5) {
+  if (sleep_type == kSleepTypeS5 || sleep_type == kSoftOff) {
     control_.power_off();
   } else {
     VELLUM_WARN_GUEST("acpi: the guest asked for sleep type {}, which this machine does not have",

@@ -26,6 +26,8 @@ class AcpiPm final : public ByteDevice, public Snapshottable {
   static constexpr u64 kTimerHz = 3'579'545;
   /// SLP_TYP of S5, for the DSDT's \_S5.
   static constexpr u8 kSleepTypeS5 = 5;
+  /// The PIIX4's own type for S5 (82371AB, PMCNTRL.SUS_TYP), which OVMF writes without asking the DSDT.
+  static constexpr u8 kSoftOff = 0;
 
   struct State {
     static constexpr std::string_view kKind = "acpi-pm";

@@ -75,6 +75,13 @@ TEST_F(AcpiPmTest, SoftOffByBytes) {
   EXPECT_EQ(machine.power_offs, 1);
 }
 
+// As OVMF does it.
+TEST_F(AcpiPmTest, Piix4sOwnTypePowersOff) {
+  pm.write(kControl, 2, 1u << 13);
+
+  EXPECT_EQ(machine.power_offs, 1);
+}
+
 TEST_F(AcpiPmTest, OtherSleepTypesDoNothing) {
   pm.write(kControl, 2, 3u << 10 | 1u << 13);
 
