@@ -59,6 +59,28 @@ Result<> parse_kvm(std::string_view text, MachineConfig& to) {
   });
 }
 
+// The kinds in the order given, then the others.
+Result<> parse_boot(std::string_view text, std::vector<BootFrom>& to) {
+  constexpr std::pair<std::string_view, BootFrom> kKinds[] = {{"disk", BootFrom::kDisks},
+                                                              {"cdrom", BootFrom::kCdroms}};
+  std::vector<BootFrom> order;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::string_view name = text.substr(at, text.find(',', at) - at);
+    at += name.size() + 1;
+    const auto* const kind = std::ranges::find(kKinds, name, [](const auto& k) { return k.first; });
+    if (kind == std::end(kKinds))
+      return fail(ErrorCode::kInvalidArgument, "'{}': unknown; there are disk and cdrom, as in cdrom,disk",
+                  name);
+    if (std::ranges::find(order, kind->second) != order.end())
+      return fail(ErrorCode::kInvalidArgument, "'{}': named twice", name);
+    order.push_back(kind->second);
+  }
+  for (const auto& [name, kind] : kKinds)
+    if (std::ranges::find(order, kind) == order.end()) order.push_back(kind);
+  to = std::move(order);
+  return {};
+}
+
 std::vector<OptionRow> make_table() {
   using Options = RunOptions&;
   using Text = const std::string&;
@@ -86,10 +108,31 @@ std::vector<OptionRow> make_table() {
        "its command line, as in --append 'console=ttyS0 quiet'",
        {},
        [](Options o, Text v) -> Result<> { return o.machine.append = v, Result<>(); }},
+      {"--firmware",
+       "KIND",
+       kGuest,
+       "what boots the disks where there is no kernel: bios (SeaBIOS) or uefi (OVMF) (bios)",
+       {"bios", "uefi"},
+       [](Options o, Text v) -> Result<> {
+         o.machine.firmware = v == "uefi" ? FirmwareKind::kUefi : FirmwareKind::kBios;
+         return {};
+       }},
+      {"--uefi-vars",
+       "FILE",
+       kGuest,
+       "where UEFI keeps its variables, made if it is not there (forgotten at the end)",
+       {},
+       [](Options o, Text v) -> Result<> { return o.machine.uefi_vars = v, Result<>(); }},
+      {"--boot",
+       "KIND,...",
+       kGuest,
+       "what firmware tries first, as in cdrom,disk (disk,cdrom)",
+       {},
+       [](Options o, Text v) { return parse_boot(v, o.machine.boot_order); }},
       {"--bios",
        "FILE",
        kGuest,
-       "firmware that boots the disks where there is no kernel (SeaBIOS, Debian's package seabios)",
+       "another image of that firmware (Debian's packages seabios, ovmf)",
        {},
        [](Options o, Text v) -> Result<> { return o.machine.bios = v, Result<>(); }},
       {"--protocol", "NAME", kGuest, "how to enter it: auto looks at the file (auto)", protocol_names(),
@@ -170,7 +213,7 @@ std::vector<OptionRow> make_table() {
       {"--cdrom",
        "FILE",
        kMachine,
-       "a CD-ROM drive with this image, again for more; booted after the disks",
+       "a CD-ROM drive with this image, again for more",
        {},
        [](Options o, Text v) -> Result<> { return o.machine.cdroms.push_back(v), Result<>(); }},
       {"--net",
@@ -281,8 +324,9 @@ std::vector<OptionRow> make_doctor_table() {
 }
 
 std::vector<OptionRow> make_diff_table() {
-  constexpr std::string_view kShared[] = {"--kernel", "--initrd", "--append", "--bios", "--protocol",
-                                          "--memory", "--cpus",   "--board",  "--cpu",  "--log-level"};
+  constexpr std::string_view kShared[] = {"--kernel", "--initrd",   "--append",   "--firmware",
+                                          "--bios",   "--protocol", "--memory",   "--cpus",
+                                          "--board",  "--cpu",      "--log-level"};
   std::vector<OptionRow> table;
   for (const OptionRow& row : run_option_table())
     if (std::ranges::find(kShared, row.name) != std::end(kShared)) table.push_back(row);

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/fd.hpp"
-#include "machine/config.hpp"
 
 namespace vellum {
 
@@ -32,19 +31,20 @@ void BiosRom::apply() {
   }
 }
 
-Result<std::vector<u8>> read_bios(const std::string& given) {
-  const std::string path = given.empty() ? kDefaultBios : given;
+Result<std::vector<u8>> read_bios(FirmwareKind kind, const std::string& given) {
+  const bool uefi = kind == FirmwareKind::kUefi;
+  const std::string path = !given.empty() ? given : uefi ? kDefaultUefi : kDefaultBios;
   if (given.empty() && ::access(path.c_str(), F_OK) != 0)
     return fail(ErrorCode::kNotFound,
-                "no firmware to start the disk with: there is no '{}'; install Debian's package seabios, or "
-                "give another BIOS with --bios FILE",
-                path);
+                "no firmware to start the disk with: there is no '{}'; install Debian's package {}, or "
+                "give another {} with --bios FILE",
+                path, uefi ? "ovmf" : "seabios", uefi ? "UEFI" : "BIOS");
   auto file = FileContents::map(path);
   if (!file) return tl::unexpected(std::move(file).error().context("--bios"));
   const auto bytes = file->bytes();
   if (bytes.size() % BiosRom::kUnit != 0 || bytes.size() > BiosRom::kMaxSize)
     return fail(ErrorCode::kBadInput,
-                "--bios '{}' has {} bytes; firmware for a PC is a multiple of 64 KiB, up to 16 MiB, as "
+                "--bios '{}' has {} bytes; firmware for a PC is a multiple of 4 KiB, up to 16 MiB, as "
                 "SeaBIOS's bios-256k.bin",
                 path, bytes.size());
   return std::vector<u8>(bytes.begin(), bytes.end());

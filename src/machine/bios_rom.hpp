@@ -15,14 +15,15 @@
 #include <vector>
 
 #include "devices/pci/i440fx.hpp"
+#include "machine/config.hpp"
 #include "memory/guest_ram.hpp"
 
 namespace vellum {
 
 class BiosRom {
  public:
-  static constexpr u64 kUnit = u64{64} << 10;  ///< an image is a multiple of this
-  static constexpr u64 kMaxSize = u64{16} << 20;
+  static constexpr u64 kUnit = kPageSize;         ///< an image is a multiple of this
+  static constexpr u64 kMaxSize = u64{16} << 20;  ///< and has this much at most, variables included
 
   /// `image`: as read_bios() checks it; `ram` has that much room for blocks. Both outlive this. Follows the
   /// attribute map from now on.
@@ -40,7 +41,7 @@ class BiosRom {
 };
 
 /// A firmware image, or an error that names the file. `path`: MachineConfig::bios.
-Result<std::vector<u8>> read_bios(const std::string& path);
+Result<std::vector<u8>> read_bios(FirmwareKind kind, const std::string& path);
 /// The display adapter's.
 Result<std::vector<u8>> read_vga_bios();
 

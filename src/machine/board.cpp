@@ -12,6 +12,7 @@
 #include "devices/display/vga_window.hpp"
 #include "devices/ide/piix3_ide.hpp"
 #include "devices/legacy/acpi_pm.hpp"
+#include "devices/legacy/cfi_flash.hpp"
 #include "devices/legacy/i8042.hpp"
 #include "devices/legacy/misc_ports.hpp"
 #include "devices/legacy/pit.hpp"
@@ -94,10 +95,9 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
     clock_ = std::make_unique<RealClock>(time.now_ns, time.tsc);
   }
 
-  VELLUM_TRY_ASSIGN(
-      ram,
-      GuestRam::create(config.memory, resources.bios.size() +
-                                          (config.display == DisplayKind::kStd ? resources.vga_memory : 0)));
+  const u64 flash_size = resources.uefi_vars != nullptr ? resources.uefi_vars->bytes().size() : 0;
+  const u64 display_size = config.display == DisplayKind::kStd ? resources.vga_memory : 0;
+  VELLUM_TRY_ASSIGN(ram, GuestRam::create(config.memory, resources.bios.size() + flash_size + display_size));
   ram_ = std::move(ram);
   space_ = std::make_unique<AddressSpace>(AddressSpace{*ram_, mmio_, ports_});
   if (on_kvm) VELLUM_TRY_ASSIGN_TO(kvm_, kvm::Vm::create(kvm::host_api(), *ram_, config.kvm_irqchip));
@@ -133,7 +133,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   VELLUM_TRY(add_virtio(wiring, config, resources, states));
   const auto on_ide = [](const BoardDisk& disk) { return disk.kind != BoardDisk::Kind::kVirtio; };
   if (std::ranges::any_of(resources.disks, on_ide)) VELLUM_TRY(add_ide(wiring, resources, states));
-  if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources.bios, states));
+  if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources, states));
   if (config.display == DisplayKind::kStd) VELLUM_TRY(add_display(resources, states));
   ram_->on_remap([this] { remapped(); });
   if (kvm_ != nullptr) VELLUM_TRY(kvm_->remap());
@@ -237,7 +237,7 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
     auto& device = devices_.make<virtio::Blk>(context, disk.disk, config.cpus, disk.serial,
                                               states.next<virtio::Blk::State>());
     VELLUM_TRY_ASSIGN(slot, add_virtio_device(wiring, device, states));
-    if (pci_) boot_order_.push_back(virtio_disk_path(slot));
+    if (pci_) boot_disks_.push_back(virtio_disk_path(slot));
   }
   for (const BoardNet& net : resources.nets)
     VELLUM_TRY(add_virtio_device(wiring,
@@ -288,7 +288,6 @@ Result<> Board::add_display(const BoardResources& resources, StateQueue& states)
 // is taken goes to the next free one.
 Result<> Board::add_ide(Wiring& wiring, const BoardResources& resources, StateQueue& states) {
   ide::Piix3Ide::Drives drives;
-  std::vector<std::string> cdroms;
   for (const BoardDisk& disk : resources.disks) {
     if (disk.kind == BoardDisk::Kind::kVirtio) continue;
     const bool cdrom = disk.kind == BoardDisk::Kind::kCdrom;
@@ -297,9 +296,8 @@ Result<> Board::add_ide(Wiring& wiring, const BoardResources& resources, StateQu
     ide::Drive& drive = drives[place / 2][place % 2];
     VELLUM_ASSERT(!drive.medium, "more than four IDE drives");
     drive = {disk.disk, disk.serial, cdrom};
-    (cdrom ? cdroms : boot_order_).push_back(ide_drive_path(place / 2, place % 2));
+    (cdrom ? boot_cdroms_ : boot_disks_).push_back(ide_drive_path(place / 2, place % 2));
   }
-  boot_order_.insert(boot_order_.end(), cdroms.begin(), cdroms.end());
   const IoContext context{loop_, virtual_clock_ != nullptr};
   ide_ = &devices_.make<ide::Piix3Ide>(*pci_->bus, wiring.router, context, std::move(drives),
                                        states.next<ide::Piix3Ide::State>());
@@ -312,10 +310,23 @@ Result<> Board::add_ide(Wiring& wiring, const BoardResources& resources, StateQu
   return {};
 }
 
-Result<> Board::add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states) {
+Result<> Board::add_firmware(const MachineConfig& config, const BoardResources& resources,
+                             StateQueue& states) {
   VELLUM_ASSERT(pci_, "firmware in ROM needs the host bridge");
-  devices_.make<BiosRom>(*ram_, *pci_->host, bios);
-  const FirmwareRequest request{config.cpus, config.display == DisplayKind::kStd, boot_order_};
+  devices_.make<BiosRom>(*ram_, *pci_->host, resources.bios);
+  if (FlashContents* const vars = resources.uefi_vars) {
+    const u64 size = vars->bytes().size();
+    VELLUM_ASSERT(size + resources.bios.size() <= BiosRom::kMaxSize, "{} bytes of flash", size);
+    const GuestPhys start(GuestRam::kHighRamStart - resources.bios.size() - size);
+    auto& flash =
+        devices_.make<CfiFlash>(*ram_, ram_->add_block(size), start, *vars, states.next<CfiFlash::State>());
+    VELLUM_TRY(mmio_.add(start.value, size, flash, "flash"));
+  }
+  FirmwareRequest request{config.cpus, config.display == DisplayKind::kStd, {}};
+  for (const BootFrom from : config.boot_order) {
+    const auto& paths = from == BootFrom::kDisks ? boot_disks_ : boot_cdroms_;
+    request.boot_order.insert(request.boot_order.end(), paths.begin(), paths.end());
+  }
   auto& fw_cfg = devices_.make<FwCfg>(*space_, firmware_items(*ram_, request), states.next<FwCfg::State>());
   return ports_.add(FwCfg::kPort, FwCfg::kPortCount, fw_cfg, "fw-cfg");
 }

@@ -30,6 +30,8 @@
 
 namespace vellum {
 
+class FlashContents;
+
 struct BoardDisk {
   enum class Kind : u8 { kVirtio, kIde, kCdrom };
   std::shared_ptr<Disk> disk;
@@ -58,6 +60,7 @@ struct BoardResources {
   PacedSink* console = nullptr;       ///< the output of a virtio-console, or null: there is none
   std::span<const u8> vga_bios = {};  ///< the display adapter's; empty: it has no ROM
   u64 vga_memory = vga::Adapter::kDefaultMemory;  ///< a power of two, 256 KiB at least
+  FlashContents* uefi_vars = nullptr;             ///< of a flash chip below the firmware; null: there is none
 };
 
 namespace kvm {
@@ -128,7 +131,7 @@ class Board {
   Result<u8> add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states);
   Result<> add_ide(Wiring& wiring, const BoardResources& resources, StateQueue& states);
   Result<> add_display(const BoardResources& resources, StateQueue& states);
-  Result<> add_firmware(const MachineConfig& config, std::span<const u8> bios, StateQueue& states);
+  Result<> add_firmware(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
   /// Memory has other places now: whoever knows the old ones has to hear of it. Any thread.
   void remapped();
   Result<> add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
@@ -153,7 +156,7 @@ class Board {
   vga::Adapter* display_ = nullptr;
   ide::Piix3Ide* ide_ = nullptr;
   std::optional<PciRoot> pci_;
-  std::vector<std::string> boot_order_;  ///< for firmware
+  std::vector<std::string> boot_disks_, boot_cdroms_;  ///< how firmware calls them
   unsigned virtio_mmio_ = 0;
   virtio::Console* console_ = nullptr;
 };

@@ -12,6 +12,12 @@ Result<> check_boot(const MachineConfig& config) {
   if (!config.kernel.empty() && !config.bios.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "--kernel and --bios: a kernel is started without firmware; give one of them");
+  if (!config.kernel.empty() && config.firmware == FirmwareKind::kUefi)
+    return fail(ErrorCode::kInvalidArgument,
+                "--kernel and --firmware uefi: a kernel is started without firmware; give one of them");
+  if (!config.uefi_vars.empty() && config.firmware != FirmwareKind::kUefi)
+    return fail(ErrorCode::kInvalidArgument, "--uefi-vars '{}': add --firmware uefi, which uses them",
+                config.uefi_vars);
   if (!config.kernel.empty()) return {};
   if (config.bios.empty() && config.disks.empty() && config.cdroms.empty())
     return fail(ErrorCode::kInvalidArgument,

@@ -26,8 +26,15 @@ enum class DisplayKind : u8 {
   kStd  ///< QEMU's standard VGA
 };
 
+/// What firmware looks for a system on.
+enum class BootFrom : u8 { kDisks, kCdroms };
+/// What starts a machine without a kernel.
+enum class FirmwareKind : u8 { kBios, kUefi };
+
 /// SeaBIOS, where Debian's package seabios puts it.
 inline constexpr const char* kDefaultBios = "/usr/share/seabios/bios-256k.bin";
+/// OVMF without Secure Boot, where package ovmf puts it.
+inline constexpr const char* kDefaultUefi = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// The display adapter's BIOS, likewise.
 inline constexpr const char* kVgaBios = "/usr/share/seabios/vgabios-stdvga.bin";
 
@@ -40,8 +47,11 @@ struct BalloonConfig {
 };
 
 struct MachineConfig {
-  std::string kernel;                ///< path; empty: firmware boots a disk
-  std::string bios;                  ///< path of the firmware; empty: kDefaultBios, if there is no kernel
+  std::string kernel;  ///< path; empty: firmware boots a disk
+  FirmwareKind firmware = FirmwareKind::kBios;
+  std::string bios;       ///< path of the firmware; empty: the kind's default, if there is no kernel
+  std::string uefi_vars;  ///< path of the file that keeps UEFI's variables, or empty
+  std::vector<BootFrom> boot_order{BootFrom::kDisks, BootFrom::kCdroms};
   std::vector<std::string> initrds;  ///< paths: joined to one initrd, or a multiboot kernel's modules
   std::string append;                ///< the kernel's command line
   std::string protocol = "auto";

@@ -171,7 +171,9 @@ Result<> Machine::open_disks() {
 }
 
 Result<> Machine::open_bios() {
-  if (config_.kernel.empty()) VELLUM_TRY_ASSIGN_TO(bios_, read_bios(config_.bios));
+  if (config_.kernel.empty()) VELLUM_TRY_ASSIGN_TO(bios_, read_bios(config_.firmware, config_.bios));
+  if (config_.firmware == FirmwareKind::kUefi)
+    VELLUM_TRY_ASSIGN_TO(uefi_vars_, UefiVars::open(config_, bios_.size()));
   if (config_.display == DisplayKind::kStd) VELLUM_TRY_ASSIGN_TO(vga_bios_, read_vga_bios());
   return {};
 }
@@ -202,7 +204,9 @@ Result<> Machine::power_on() {
                                  nets_,
                                  bios_,
                                  hvc_sink_.get(),
-                                 vga_bios_};
+                                 vga_bios_,
+                                 vga::Adapter::kDefaultMemory,
+                                 uefi_vars_.get()};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
   VELLUM_TRY(load_guest(*board_, config_, progress_));

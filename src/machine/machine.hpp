@@ -19,6 +19,7 @@
 #include "machine/board.hpp"
 #include "machine/config.hpp"
 #include "machine/panic_watch.hpp"
+#include "machine/uefi_vars.hpp"
 #include "machine/vcpu_runner.hpp"
 
 namespace vellum {
@@ -93,7 +94,8 @@ class Machine {
   FileDescriptor debug_console_file_;
   std::unique_ptr<Output> debug_console_;
   std::unique_ptr<TraceSink> trace_;
-  std::vector<u8> bios_, vga_bios_;  ///< empty: none
+  std::vector<u8> bios_, vga_bios_;      ///< empty: none
+  std::unique_ptr<UefiVars> uefi_vars_;  ///< likewise null
   std::vector<BoardDisk> disks_;
   std::vector<BoardNet> nets_;
   std::vector<FileDescriptor> net_places_;  ///< what reserves the cards' addresses

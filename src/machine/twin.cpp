@@ -43,12 +43,15 @@ Result<std::unique_ptr<Twin>> Twin::create(const MachineConfig& config) {
   VELLUM_TRY_ASSIGN_TO(twin->loop_, EventLoop::create());
   std::vector<u8> bios;  // the board's ROM is a copy
   std::vector<u8> vga_bios;
-  if (own.kernel.empty()) VELLUM_TRY_ASSIGN_TO(bios, read_bios(own.bios));
+  if (own.kernel.empty()) VELLUM_TRY_ASSIGN_TO(bios, read_bios(own.firmware, own.bios));
+  if (own.firmware == FirmwareKind::kUefi)
+    VELLUM_TRY_ASSIGN_TO(twin->uefi_vars_, UefiVars::open(own, bios.size()));
   if (own.has_display()) VELLUM_TRY_ASSIGN_TO(vga_bios, read_vga_bios());
   BoardResources resources{*twin->control_, *twin->sink_, nullptr, VirtualClock::kEpochSeconds};
   resources.loop = twin->loop_.get();
   resources.bios = bios;
   resources.vga_bios = vga_bios;
+  resources.uefi_vars = twin->uefi_vars_.get();
   VELLUM_TRY_ASSIGN(board, Board::create(own, resources));
   twin->board_ = std::move(board);
   twin->rounds_.emplace(twin->board_->vcpus(), *twin->board_->virtual_clock());

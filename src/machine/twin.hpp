@@ -12,6 +12,7 @@
 #include "devices/legacy/machine_control.hpp"
 #include "machine/board.hpp"
 #include "machine/outcome.hpp"
+#include "machine/uefi_vars.hpp"
 #include "machine/virtual_rounds.hpp"
 
 namespace vellum {
@@ -43,7 +44,8 @@ class Twin {
 
   std::unique_ptr<Control> control_;
   std::unique_ptr<Sink> sink_;
-  std::unique_ptr<EventLoop> loop_;  ///< without a thread: devices' work is done by whoever asks for it
+  std::unique_ptr<EventLoop> loop_;      ///< without a thread: devices' work is done by whoever asks for it
+  std::unique_ptr<UefiVars> uefi_vars_;  ///< or null
   std::unique_ptr<Board> board_;
   std::optional<VirtualRounds> rounds_;  // runs board_'s vCPUs
   std::optional<Outcome> outcome_;

@@ -145,6 +145,31 @@ TEST(CommandLine, FirmwareAndAKernelExcludeEachOther) {
   EXPECT_NE(error_of({"run", "--bios", "b", "--board", "micro"}).find("--board pc"), std::string::npos);
 }
 
+TEST(CommandLine, UefiIsChosenByKind) {
+  const auto options = run_options({"run", "disk", "--firmware", "uefi", "--uefi-vars", "v"});
+  EXPECT_EQ(options.machine.firmware, FirmwareKind::kUefi);
+  EXPECT_EQ(options.machine.uefi_vars, "v");
+  EXPECT_EQ(run_options({"run", "disk"}).machine.firmware, FirmwareKind::kBios);
+  EXPECT_EQ(error_of({"run", "disk", "--uefi-vars", "v"}),
+            "--uefi-vars 'v': add --firmware uefi, which uses them");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--firmware", "uefi"}),
+            "--kernel and --firmware uefi: a kernel is started without firmware; give one of them");
+}
+
+TEST(CommandLine, TheBootOrderNamesKindsAndEndsWithTheOthers) {
+  using enum BootFrom;
+  EXPECT_EQ(run_options({"run", "disk"}).machine.boot_order, (std::vector{kDisks, kCdroms}));
+  EXPECT_EQ(run_options({"run", "disk", "--boot", "cdrom"}).machine.boot_order,
+            (std::vector{kCdroms, kDisks}));
+  EXPECT_EQ(run_options({"run", "disk", "--boot", "disk,cdrom"}).machine.boot_order,
+            (std::vector{kDisks, kCdroms}));
+  EXPECT_EQ(error_of({"run", "disk", "--boot", "cdrom,floppy"}),
+            "--boot 'floppy': unknown; there are disk and cdrom, as in cdrom,disk");
+  EXPECT_EQ(error_of({"run", "disk", "--boot", "disk,disk"}), "--boot 'disk': named twice");
+  EXPECT_EQ(error_of({"run", "disk", "--boot", ""}),
+            "--boot '': unknown; there are disk and cdrom, as in cdrom,disk");
+}
+
 TEST(CommandLine, ADisplayIsThereWithFirmwareUnlessToldOtherwise) {
   EXPECT_TRUE(run_options({"run", "disk"}).machine.has_display());
   EXPECT_FALSE(run_options({"run", "disk", "--vga", "none"}).machine.has_display());

@@ -98,18 +98,18 @@ class FileOfSize {
   const std::string path;
 };
 
-TEST(ReadBios, TakesMultiplesOf64Kib) {
-  const FileOfSize file(2 * k64K);
+TEST(ReadBios, TakesMultiplesOf4Kib) {
+  const FileOfSize file(35 * kPageSize);
 
-  const auto image = read_bios(file.path);
+  const auto image = read_bios(FirmwareKind::kBios, file.path);
   ASSERT_TRUE(image) << image.error().message;
-  EXPECT_EQ(image->size(), 2 * k64K);
+  EXPECT_EQ(image->size(), 35 * kPageSize);
 }
 
 TEST(ReadBios, RefusesOtherSizesAndMissingFilesByName) {
   const FileOfSize odd(k64K + 1);
-  const std::string wrong_size = read_bios(odd.path).error().message;
-  const std::string missing = read_bios("/nowhere/bios.bin").error().message;
+  const std::string wrong_size = read_bios(FirmwareKind::kBios, odd.path).error().message;
+  const std::string missing = read_bios(FirmwareKind::kBios, "/nowhere/bios.bin").error().message;
 
   EXPECT_NE(wrong_size.find("'" + odd.path + "' has 65537 bytes"), std::string::npos) << wrong_size;
   EXPECT_NE(missing.find("--bios: cannot open '/nowhere/bios.bin'"), std::string::npos) << missing;
