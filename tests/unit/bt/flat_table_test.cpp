@@ -10,7 +10,8 @@ class FlatTable : public LongGuest {
  protected:
   static constexpr u64 kVirtual = u64{0x40'0000'0000}, kTables = 0xb000, kFrames = 0x100000;
 
-  FlatTable() : LongGuest({.cache_bytes = 4 << 20, .threshold = 0, .memory = Options::Memory::kFlat}) {
+  explicit FlatTable(std::string_view model = "x86-64-v2")
+      : LongGuest({.cache_bytes = 4 << 20, .threshold = 0, .memory = Options::Memory::kFlat}, model) {
     put64(kPdpt + 8 * 256, kTables | 3);
     put64(kTables, (kTables + 0x1000) | 3);
   }
@@ -47,8 +48,13 @@ TEST_F(FlatTable, AFilledPageIsReachedWithoutAFurtherFault) {
   EXPECT_LT(count("host faults in translated code"), 5u);
 }
 
+class FlatTableWithBmi : public FlatTable {
+ protected:
+  FlatTableWithBmi() : FlatTable("x86-64-v3") {}
+};
+
 // The table leaves one scratch register, and these two are both in memory while translated code runs.
-TEST_F(FlatTable, TwoResultsThatTheHostHasInMemory) {
+TEST_F(FlatTableWithBmi, TwoResultsThatTheHostHasInMemory) {
   constexpr u64 kLeft = 0xfedc'ba98'7654'3210, kRight = 0x1234'0000'0005;
   map(0, 0);
   put64(kFrames, kLeft);
