@@ -63,6 +63,7 @@ class Tester {
   Result<> real_mode();
   Result<> protected_mode();
   Result<> long_mode();
+  Result<> speed();
   /// Runs to the next exit, which must be `reason`.
   Result<> expect(const char* test, u32 reason);
   /// Runs to a write of a port and returns what was written.
@@ -231,24 +232,30 @@ Result<> Tester::long_mode() {
   VELLUM_TRY(expect_value("long-mode", "an MSR", kMsrValue));
   VELLUM_TRY(expect_value("long-mode", "a page fault's address", kUnmapped));
   VELLUM_TRY(expect_value("long-mode", "what a repaired page holds", kWritten));
-  VELLUM_TRY(port_value("long-mode"));
-  const u64 start = clock_();
-  VELLUM_TRY(port_value("long-mode"));
-  const u64 guest_ns = clock_() - start;
-  VELLUM_TRY(expect("long-mode", KVM_EXIT_HLT));
+  return speed();
+}
 
-  u64 native_ns = ~u64{0};
+// A host with other work makes one loop or another take longer: the shortest of a few counts.
+Result<> Tester::speed() {
+  u64 native_ns = ~u64{0}, guest_ns = ~u64{0};
   for (int i = 0; i < 2; ++i) {
     const u64 before = clock_();
     native_loop();
     native_ns = std::min(native_ns, clock_() - before);
   }
-  // The exits and entries around the loop, and another process's turn, cost a millisecond at most.
-  constexpr u64 kAllowance = 1'000'000;
-  if (guest_ns > kSlowest * native_ns + kAllowance)
-    return give_up(fmt::format("it is slow: a loop of {} µs takes {} µs in the guest", native_ns / 1000,
-                               guest_ns / 1000));
-  return {};
+  constexpr u64 kAllowance = 1'000'000;  // for exits and entries around the loop
+  constexpr int kTries = 5;
+  for (int i = 0; i < kTries; ++i) {
+    VELLUM_TRY(port_value("long-mode"));
+    const u64 start = clock_();
+    VELLUM_TRY(port_value("long-mode"));
+    const u64 now = clock_();
+    guest_ns = std::min(guest_ns, now - start);
+    if (guest_ns <= kSlowest * native_ns + kAllowance) return {};
+    if (now + guest_ns >= deadline_) break;
+  }
+  return give_up(
+      fmt::format("it is slow: a loop of {} µs takes {} µs in the guest", native_ns / 1000, guest_ns / 1000));
 }
 
 }  // namespace

@@ -52,14 +52,14 @@ inline constexpr std::array<u8, 66> kLongMode{
     0x8b, 0x04, 0x25, 0x00, 0x50, 0x00, 0x00,  // mov eax, [kUnmapped]  -> #PF, repaired
     0x66, 0xba, 0x1f, 0x5e,                    // mov dx, kPort
     0xef,                                      // out dx, eax          -> kWritten
-    0xb9, 0x40, 0x42, 0x0f, 0x00,              // mov ecx, kLoops
+    0xb9, 0x40, 0x42, 0x0f, 0x00,              // again: mov ecx, kLoops
     0xef,                                      // out dx, eax: the time starts
     0x0f, 0x1f, 0x40, 0x00,                    // nop
     0xff, 0xc9,                                // dec ecx
     0x75, 0xfc,                                // jnz -4
     0xef,                                      // out dx, eax: the time ends
-    0xf4,                                      // hlt
-    0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+    0xeb, 0xef,                                // jmp again
+    0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
 };
 
 // The page fault's handler, at kHandler: makes the page present, reports CR2, returns to the load.

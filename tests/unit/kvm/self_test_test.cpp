@@ -47,7 +47,7 @@ struct SelfTest : testing::Test {
   void script_all(u64 loop_ns = 0) {
     kvm.steps = {out(kRealModeAnswer), halt,   access(kMmio, true), access(kMmio + 4, false),
                  out(~kMmioRead),      halt,   out(kMsrValue),      out(kUnmapped),
-                 out(kWritten),        out(0), out(0, loop_ns),     halt};
+                 out(kWritten),        out(0), out(0, loop_ns)};
   }
 
   ScriptedKvm kvm;
@@ -90,6 +90,17 @@ TEST_F(SelfTest, CallsAGuestSlowThatIsManyTimesSlowerThanTheHost) {
 
   EXPECT_FALSE(result.passed);
   EXPECT_NE(result.reason.find("it is slow"), std::string::npos) << result.reason;
+}
+
+TEST_F(SelfTest, OneSlowLoopAmongOthersIsAnotherProcesssTurn) {
+  script_all(4 * kMs);
+  kvm.steps.push_back(out(0));
+  kvm.steps.push_back(out(0));
+
+  const auto result = run();
+
+  EXPECT_TRUE(result.passed) << result.reason;
+  EXPECT_TRUE(kvm.steps.empty());
 }
 
 TEST_F(SelfTest, SaysWhatAnUnexpectedExitWas) {
