@@ -51,6 +51,7 @@ struct Board::Wiring {
   ApicBus& bus;
   Pic& pic;
   GsiRouter& router;
+  MsiPorts* msi_ports;  ///< null: there are none
 };
 
 Board::~Board() {
@@ -113,7 +114,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   bus.attach(ioapic);
   VELLUM_TRY(mmio_.add(IoApic::kDefaultAddress, IoApic::kSize, ioapic, "ioapic"));
   auto& router = devices_.make<GsiRouter>(pic, ioapic, bus);
-  Wiring wiring{bus, pic, router};
+  Wiring wiring{bus, pic, router, remote != nullptr ? &remote->msi_ports() : nullptr};
 
   for (unsigned index = 0; index < config.cpus; ++index) {
     auto& slot = *vcpus_.emplace_back(std::make_unique<VcpuSlot>(index));
@@ -179,6 +180,7 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   if (config.board == BoardKind::kPc) {
     VELLUM_TRY_ASSIGN(root, make_pci_root(devices_, *space_, wiring.bus, router, pm, reset, states));
     pci_ = root;
+    if (wiring.msi_ports != nullptr) pci_->bus->set_msi_ports(*wiring.msi_ports);
   } else {
     VELLUM_TRY(ports_.add(AcpiPm::kPort, AcpiPm::kPortCount, pm, "acpi-pm"));
     VELLUM_TRY(ports_.add(ResetPort::kPort, ResetPort::kPortCount, reset, "reset-port"));

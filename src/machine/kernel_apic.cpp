@@ -5,19 +5,8 @@
 #include "base/assert.hpp"
 
 namespace vellum {
-namespace {
 
-// SDM vol. 3A §11.11. Destinations of 8 bits: the board's own are never wide.
-kvm::Message msi_of(const ApicMessage& m) {
-  kvm::Message msi;
-  msi.address = 0xfee0'0000 | u64{m.destination & 0xff} << 12 | (m.logical ? 4 : 0);
-  msi.data = u32{m.vector} | static_cast<u32>(m.mode) << 8 | (m.level_triggered ? 0xc000u : 0);
-  return msi;
-}
-
-}  // namespace
-
-KernelApics::KernelApics(kvm::Vm& vm, ApicBus& bus) : vm_(vm), bus_(bus) {
+KernelApics::KernelApics(kvm::Vm& vm, ApicBus& bus) : vm_(vm), bus_(bus), routes_(vm, bus) {
   bus.attach(*this);
   vm.set_eoi_sink(*this);
 }
@@ -36,19 +25,14 @@ bool KernelApics::post(const ApicMessage& message) {
       return false;
     default:
       messages_.add();
-      return vm_.deliver(msi_of(message)) > 0;
+      return vm_.deliver(kernel_message_of(message)) > 0;
   }
 }
 
 void KernelApics::pin_programmed(unsigned pin, const ApicMessage& message) {
-  VELLUM_ASSERT(pin < routes_.size(), "I/O APIC input {}", pin);
+  VELLUM_ASSERT(pin < kvm::kIoApicPins, "I/O APIC input {}", pin);
   // Edges have no EOI, so that changes of theirs cost nothing.
-  const kvm::Message route = message.level_triggered ? msi_of(message) : kvm::Message{};
-  if (route == routes_[pin]) return;
-  routes_[pin] = route;
-  route_changes_.add();
-  if (const int result = vm_.set_io_apic_routes(routes_); result < 0)
-    spdlog::error("/dev/kvm: KVM_SET_GSI_ROUTING: error {}", -result);
+  routes_.set(pin, message.level_triggered ? kernel_message_of(message) : kvm::Message{});
 }
 
 void KernelApics::set_lint0(bool asserted) {
@@ -64,8 +48,7 @@ void KernelApics::set_lint0(bool asserted) {
 
 void KernelApics::stats(std::vector<StatRow>& rows) const {
   if (messages_.get() != 0) rows.push_back({"local apics (kernel)", "messages", messages_.get(), 0});
-  if (route_changes_.get() != 0)
-    rows.push_back({"local apics (kernel)", "levels programmed", route_changes_.get(), 0});
+  routes_.stats(rows);
 }
 
 int KernelApic::acknowledge_interrupt() {

@@ -8,6 +8,7 @@
 #include "cpu/hazard.hpp"
 #include "cpu/kvm/engine.hpp"
 #include "irq/apic_image.hpp"
+#include "machine/kernel_routes.hpp"
 
 namespace vellum {
 
@@ -26,6 +27,9 @@ class KernelApics final : public RemoteApics, public kvm::EoiSink, public StatSo
   void eoi(u8 vector) override { bus_.broadcast_eoi(vector); }
   bool lint0() const { return lint0_.load(std::memory_order_acquire); }
 
+  /// For functions with MSI-X.
+  MsiPorts& msi_ports() { return routes_; }
+
   void stats(std::vector<StatRow>& rows) const override;
 
  private:
@@ -33,9 +37,8 @@ class KernelApics final : public RemoteApics, public kvm::EoiSink, public StatSo
   ApicBus& bus_;
   std::vector<Hazards*> vcpus_;
   std::atomic<bool> lint0_{false};
-  std::array<kvm::Message, kvm::kIoApicPins> routes_{};  ///< under the I/O APIC's lock
-  SharedCounter messages_;                               ///< of whoever has an interrupt to send
-  Counter route_changes_;                                ///< under the I/O APIC's lock
+  KernelRoutes routes_;
+  SharedCounter messages_;  ///< of whoever has an interrupt to send, but for routes_
 };
 
 /// One vCPU's: what the engine still asks of the board, and the state. Otherwise as bare as a board can be:

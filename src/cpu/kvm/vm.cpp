@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 #include "cpu/kvm/cpuid.hpp"
 #include "x86/msr.hpp"
@@ -161,21 +162,29 @@ int Vm::deliver(const Message& message) const {
   return vm_.call(KVM_SIGNAL_MSI, &msi);
 }
 
-int Vm::set_io_apic_routes(const std::array<Message, kIoApicPins>& routes) const {
-  // kvm_irq_routing ends in a flexible array.
-  struct {
-    u32 count = kIoApicPins, flags = 0;
-    std::array<kvm_irq_routing_entry, kIoApicPins> entries{};
-  } table;
-  for (u32 pin = 0; pin < kIoApicPins; ++pin) {
-    kvm_irq_routing_entry& entry = table.entries[pin];
-    entry.gsi = pin;
+int Vm::set_routes(std::span<const Message> routes) const {
+  // kvm_irq_routing: count and flags, then a flexible array.
+  std::vector<u64> table(1 + routes.size() * sizeof(kvm_irq_routing_entry) / sizeof(u64));
+  static_assert(sizeof(kvm_irq_routing_entry) % sizeof(u64) == 0);
+  const std::array<u32, 2> head{static_cast<u32>(routes.size()), 0};
+  std::memcpy(table.data(), head.data(), sizeof head);
+  for (u32 number = 0; number < routes.size(); ++number) {
+    kvm_irq_routing_entry entry{};
+    entry.gsi = number;
     entry.type = KVM_IRQ_ROUTING_MSI;
-    entry.u.msi.address_lo = static_cast<u32>(routes[pin].address);
-    entry.u.msi.address_hi = static_cast<u32>(routes[pin].address >> 32);
-    entry.u.msi.data = routes[pin].data;
+    entry.u.msi.address_lo = static_cast<u32>(routes[number].address);
+    entry.u.msi.address_hi = static_cast<u32>(routes[number].address >> 32);
+    entry.u.msi.data = routes[number].data;
+    std::memcpy(table.data() + 1 + number * (sizeof entry / sizeof(u64)), &entry, sizeof entry);
   }
-  return vm_.call(kSetGsiRouting, &table);
+  return vm_.call(kSetGsiRouting, table.data());
+}
+
+int Vm::add_interrupt_event(u32 number, int fd) const {
+  kvm_irqfd event{};
+  event.fd = static_cast<u32>(fd);
+  event.gsi = number;
+  return vm_.call(KVM_IRQFD, &event);
 }
 
 Result<> Vm::remap() {

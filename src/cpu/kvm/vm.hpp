@@ -43,9 +43,13 @@ class Vm {
   bool kernel_apics() const { return kernel_apics_; }
   /// Any thread. The number of local APICs that took it, or -errno.
   int deliver(const Message& message) const;
-  /// Which interrupts are levels whose EOI the board must see: what the I/O APIC's inputs send. One caller at
-  /// a time.
-  int set_io_apic_routes(const std::array<Message, kIoApicPins>& routes) const;
+  /// What each of the kernel's interrupts sends. The first kIoApicPins are the I/O APIC's inputs, of which
+  /// the kernel only takes which are levels, whose EOI the board must see. One caller at a time. 0, or
+  /// -errno.
+  int set_routes(std::span<const Message> routes) const;
+  /// From now on each write to the eventfd `fd` sends what interrupt `number`'s route says. 0, or -errno:
+  /// with the local APICs in user space, always.
+  int add_interrupt_event(u32 number, int fd) const;
 
   /// Whether guests get KVM's clock: if this KVM offers it, and lets us set it.
   bool offers_clock() const;

@@ -8,6 +8,7 @@
 
 #include "devices/pci/decoder.hpp"
 #include "devices/pci/function.hpp"
+#include "irq/msi.hpp"
 #include "memory/address_space.hpp"
 
 namespace vellum::pci {
@@ -48,6 +49,9 @@ class Bus final : public StatSource {
   Decoder& memory() { return memory_; }
   Decoder& ports() { return ports_; }
   MsiSink& msi() { return msi_; }
+  /// MSI-X vectors that are added from now on have a port each. `ports` outlives their functions.
+  void set_msi_ports(MsiPorts& ports) { msi_ports_ = &ports; }
+  MsiPorts* msi_ports() { return msi_ports_; }
   GuestRam& ram() { return space_.ram; }
   /// A function's pin (1 to 4) changes.
   void set_interrupt(u8 devfn, unsigned pin, bool asserted);
@@ -57,6 +61,7 @@ class Bus final : public StatSource {
  private:
   AddressSpace& space_;
   MsiSink& msi_;
+  MsiPorts* msi_ports_ = nullptr;
   Decoder memory_{"pci memory", u64{1} << 52};
   Decoder ports_{"pci ports", 0x10000};
   PirqSink* pirq_sink_ = nullptr;

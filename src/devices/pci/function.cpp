@@ -90,7 +90,7 @@ unsigned Function::add_capability(u8 id, std::span<const u8> body) {
 }
 
 void Function::add_msix(unsigned bar, unsigned vectors, const MsixState& state) {
-  msix_ = std::make_unique<Msix>(bus_.msi(), vectors, state);
+  msix_ = std::make_unique<Msix>(bus_.msi(), vectors, state, bus_.msi_ports());
   add_bar(bar, {BarKind::kMemory32, msix_->bar_size()}, *msix_);
   std::array<u8, 10> body{};
   msix_capability_ = add_capability(kCapMsix, body);

@@ -6,9 +6,11 @@
 
 namespace vellum::pci {
 
-Msix::Msix(MsiSink& sink, unsigned vectors, const MsixState& state)
+Msix::Msix(MsiSink& sink, unsigned vectors, const MsixState& state, MsiPorts* ports)
     : sink_(sink), vectors_(vectors), state_(state) {
   VELLUM_ASSERT(vectors >= 1 && vectors <= 2048, "{} vectors", vectors);
+  for (unsigned vector = 0; ports != nullptr && vector < vectors; ++vector)
+    ports_.push_back(ports->add_port());
   if (state_.table.size() != vectors || state_.pending.size() != (vectors + 63) / 64) {
     state_.table.assign(vectors, {});
     state_.pending.assign((vectors + 63) / 64, 0);
@@ -50,7 +52,7 @@ void Msix::send_pending() {
       const auto& entry = state_.table[vector];
       if (masked(vector)) continue;
       state_.pending[word] &= ~bit(vector % 64);
-      sink_.deliver({entry.address, entry.data});
+      sink_of(vector).deliver({entry.address, entry.data});
     }
   }
 }

@@ -12,7 +12,7 @@
 
 #include "base/bits.hpp"
 #include "base/stats.hpp"
-#include "irq/line.hpp"
+#include "irq/msi.hpp"
 #include "memory/bus.hpp"
 
 namespace vellum::pci {
@@ -38,7 +38,8 @@ struct MsixState {
 class Msix final : public BusDevice {
  public:
   /// `vectors`: 1 to 2048. A state of another number of vectors counts as that of power-on.
-  Msix(MsiSink& sink, unsigned vectors, const MsixState& state = {});
+  /// `ports`: where each vector gets a port of its own, or null: all messages go to `sink`.
+  Msix(MsiSink& sink, unsigned vectors, const MsixState& state = {}, MsiPorts* ports = nullptr);
 
   unsigned vectors() const { return vectors_; }
   u64 pba_offset() const { return std::max<u64>(align_up(u64{vectors_} * 16, 8), bar_size() / 2); }
@@ -61,10 +62,12 @@ class Msix final : public BusDevice {
   bool masked(unsigned vector) const { return function_masked_ || (state_.table[vector].control & 1) != 0; }
   bool pending(unsigned vector) const { return (state_.pending[vector / 64] >> (vector % 64) & 1) != 0; }
   void send_pending();
+  MsiSink& sink_of(unsigned vector) { return ports_.empty() ? sink_ : *ports_[vector]; }
   u32 read_word(u64 offset) const;
   void write_word(u64 offset, u32 value);
 
   MsiSink& sink_;
+  std::vector<std::unique_ptr<MsiSink>> ports_;  ///< by vector, or empty
   const unsigned vectors_;
   mutable std::mutex mutex_;
   MsixState state_;

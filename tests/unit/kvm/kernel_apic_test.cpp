@@ -95,17 +95,20 @@ TEST_F(KernelApicTest, AMessageIsAnMsi) {
   EXPECT_EQ(kvm.last_msi.data, 0x4131u);
 }
 
-TEST_F(KernelApicTest, EachInputOfTheIoApicIsARoute) {
-  std::array<Message, kIoApicPins> routes{};
+TEST_F(KernelApicTest, EachInterruptHasARoute) {
+  std::array<Message, kIoApicPins + 1> routes{};
   routes[11] = {0xfee02000, 0xc05b};
+  routes[24] = {0xfee03004, 0x41};
 
-  vm->set_io_apic_routes(routes);
+  vm->set_routes(routes);
 
-  EXPECT_EQ(kvm.routes.count, 24u);
-  EXPECT_EQ(kvm.routes.entries[11].gsi, 11u);
-  EXPECT_EQ(kvm.routes.entries[11].type, u32{KVM_IRQ_ROUTING_MSI});
-  EXPECT_EQ(kvm.routes.entries[11].u.msi.data, 0xc05bu);
-  EXPECT_EQ(kvm.routes.entries[12].u.msi.data, 0u);
+  ASSERT_EQ(kvm.routes.size(), 25u);
+  EXPECT_EQ(kvm.routes[11].gsi, 11u);
+  EXPECT_EQ(kvm.routes[11].type, u32{KVM_IRQ_ROUTING_MSI});
+  EXPECT_EQ(kvm.routes[11].u.msi.data, 0xc05bu);
+  EXPECT_EQ(kvm.routes[12].u.msi.data, 0u);
+  EXPECT_EQ(kvm.routes[24].gsi, 24u);
+  EXPECT_EQ(kvm.routes[24].u.msi.address_lo, 0xfee03004u);
 }
 
 TEST_F(KernelApicTest, TheEndOfALevelReachesTheBoard) {

@@ -84,8 +84,12 @@ class ScriptedKvm final : public KvmApi {
       case KVM_GET_DIRTY_LOG:
         return give_dirty_log(argument);
       case kSetGsiRouting:
-        copy_in(argument, routes);
-        return 0;
+        return take_routes(argument);
+      case KVM_IRQFD:
+        kvm_irqfd event;
+        copy_in(argument, event);
+        interrupt_events.push_back(event);
+        return interrupt_event_result;
       case kGetMsrs:
         return get_msr(argument);
       case kSetMsrs:
@@ -125,10 +129,10 @@ class ScriptedKvm final : public KvmApi {
   kvm_mp_state mp_state{};
   kvm_msi last_msi{};
   int msi_result = 1;
-  struct {
-    u32 count, flags;
-    kvm_irq_routing_entry entries[24];
-  } routes{};
+  std::vector<kvm_irq_routing_entry> routes;
+  unsigned route_changes = 0;
+  std::vector<kvm_irqfd> interrupt_events;
+  int interrupt_event_result = 0;
   std::map<u32, kvm_userspace_memory_region> slots;
   std::map<u32, std::vector<u64>> dirty;  ///< by slot; forgotten when asked for
   u64 refused_place = ~u64{0};            ///< of a slot
@@ -183,6 +187,14 @@ class ScriptedKvm final : public KvmApi {
     CpuidArgument table(count);
     std::memcpy(table.get(), reinterpret_cast<const void*>(argument), 8 + count * sizeof(kvm_cpuid_entry2));
     vcpu_cpuid = table.entries();
+    return 0;
+  }
+  int take_routes(unsigned long argument) {
+    u32 count;
+    copy_in(argument, count);
+    routes.resize(count);
+    std::memcpy(routes.data(), reinterpret_cast<const u8*>(argument) + 8, count * sizeof routes[0]);
+    ++route_changes;
     return 0;
   }
   // As the kernel: neither place nor KVM_MEM_READONLY changes, nothing overlaps.

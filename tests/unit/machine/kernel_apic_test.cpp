@@ -82,12 +82,12 @@ TEST_F(KernelApicStateTest, OnlyLevelsAreRoutes) {
   ApicMessage message;
   message.vector = 0x42;
   all->pin_programmed(7, message);
-  const u32 after_edge = kvm.routes.count;
+  const std::size_t after_edge = kvm.routes.size();
   message.level_triggered = true;
   all->pin_programmed(7, message);
 
   EXPECT_EQ(after_edge, 0u);
-  EXPECT_EQ(kvm.routes.entries[7].u.msi.data, 0xc042u);
+  EXPECT_EQ(kvm.routes.at(7).u.msi.data, 0xc042u);
 }
 
 TEST_F(KernelApicStateTest, ThePicsPinIsAHazardWhileItIsHigh) {
