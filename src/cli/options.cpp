@@ -47,8 +47,12 @@ Result<> parse_kvm_key(std::string_view key, std::string_view value, MachineConf
       to.kvm_irqchip = kvm::Irqchip::kUser;
     else
       return fail(ErrorCode::kInvalidArgument, "irqchip={}: expected auto, kernel or user", value);
+  } else if (key == "doorbells") {
+    if (value != "kernel" && value != "user")
+      return fail(ErrorCode::kInvalidArgument, "doorbells={}: expected kernel or user", value);
+    to.kvm_doorbells = value == "kernel";
   } else {
-    return fail(ErrorCode::kInvalidArgument, "'{}': unknown; there are: irqchip, patience", key);
+    return fail(ErrorCode::kInvalidArgument, "'{}': unknown; there are: irqchip, doorbells, patience", key);
   }
   return {};
 }
@@ -187,7 +191,9 @@ std::vector<OptionRow> make_table() {
       {"--kvm",
        "KEY=VALUE,...",
        kMachine,
-       "irqchip=auto|kernel|user: whose local APICs; patience=N: N times the self-test's limits",
+       "irqchip=auto|kernel|user: whose local APICs; doorbells=kernel|user: who hears virtqueues' "
+       "notifications; "
+       "patience=N: N times the self-test's limits",
        {},
        [](Options o, Text v) { return parse_kvm(v, o.machine); }},
       {"--clock",

@@ -34,6 +34,7 @@
 #include "machine/firmware_items.hpp"
 #include "machine/kernel_apic.hpp"
 #include "machine/kernel_clock.hpp"
+#include "machine/kernel_doorbells.hpp"
 #include "machine/vcpu_port.hpp"
 
 namespace vellum {
@@ -102,6 +103,10 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   ram_ = std::move(ram);
   space_ = std::make_unique<AddressSpace>(AddressSpace{*ram_, mmio_, ports_});
   if (on_kvm) VELLUM_TRY_ASSIGN_TO(kvm_, kvm::Vm::create(kvm::host_api(), *ram_, config.kvm_irqchip));
+
+  // Before the devices: it outlives them.
+  if (kvm_ && loop_ != nullptr && config.kvm_doorbells && kvm_->abilities().doorbells)
+    doorbells_ = &devices_.make<KernelDoorbells>(*kvm_, *loop_);
 
   auto& bus = devices_.make<ApicBus>();
   KernelApics* const remote =
@@ -180,6 +185,7 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   if (config.board == BoardKind::kPc) {
     VELLUM_TRY_ASSIGN(root, make_pci_root(devices_, *space_, wiring.bus, router, pm, reset, states));
     pci_ = root;
+    if (doorbells_ != nullptr) pci_->bus->memory().offer_doorbells(*doorbells_);
     if (wiring.msi_ports != nullptr) pci_->bus->set_msi_ports(*wiring.msi_ports);
   } else {
     VELLUM_TRY(ports_.add(AcpiPm::kPort, AcpiPm::kPortCount, pm, "acpi-pm"));
@@ -222,8 +228,12 @@ Result<u8> Board::add_virtio_device(Wiring& wiring, virtio::Device& device, Stat
   auto& line = wiring.router.gsi_line(layout::virtio_mmio_gsi(slot));
   auto& registers =
       devices_.make<virtio::MmioTransport>(*ram_, line, device, states.next<virtio::MmioTransport::State>());
-  VELLUM_TRY(mmio_.add(layout::virtio_mmio_address(slot).value, layout::kVirtioMmioSize, registers,
-                       device.kind().name));
+  const u64 address = layout::virtio_mmio_address(slot).value;
+  VELLUM_TRY(mmio_.add(address, layout::kVirtioMmioSize, registers, device.kind().name));
+  for (u32 queue = 0; doorbells_ != nullptr && queue < device.queue_count(); ++queue) {
+    const unsigned bell = doorbells_->add([&device, queue] { device.notify(queue); });
+    doorbells_->move(bell, DoorbellPlace{address + virtio::MmioTransport::kQueueNotify, 4, queue});
+  }
   return static_cast<u8>(slot);
 }
 

@@ -74,6 +74,7 @@ class VcpuBoard;
 class LocalApic;
 class KernelApic;
 class KernelClock;
+class KernelDoorbells;
 namespace virtio {
 class Console;
 class Device;
@@ -150,7 +151,8 @@ class Board {
   DeviceSet devices_;
   std::vector<LocalApic*> apics_;  ///< or, in the kernel:
   std::vector<KernelApic*> kernel_apics_;
-  KernelClock* kernel_clock_ = nullptr;  ///< where the engine offers it
+  KernelClock* kernel_clock_ = nullptr;   ///< where the engine offers it
+  KernelDoorbells* doorbells_ = nullptr;  ///< likewise
   CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
   vga::Adapter* display_ = nullptr;

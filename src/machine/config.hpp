@@ -62,6 +62,7 @@ struct MachineConfig {
   bt::Options bt;
   unsigned kvm_patience = 1;  ///< how many times the usual limits /dev/kvm's self-test gets
   kvm::Irqchip kvm_irqchip = kvm::Irqchip::kAuto;
+  bool kvm_doorbells = true;  ///< the kernel answers virtqueues' notifications
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
   bool rng = false;  ///< virtio-rng

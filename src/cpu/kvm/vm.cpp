@@ -110,6 +110,7 @@ Result<> Vm::look_at_abilities() {
                 .sregs2 = extent(KVM_CAP_SREGS2) > 0,
                 .tsc_offset = extent(KVM_CAP_VCPU_ATTRIBUTES) > 0,
                 .set_clock = extent(KVM_CAP_ADJUST_CLOCK) > 0,
+                .doorbells = extent(KVM_CAP_IOEVENTFD) > 0,
                 .run_size = static_cast<std::size_t>(page)};
   VELLUM_TRY_ASSIGN_TO(cpuid_, kvm::supported_cpuid(system_));
   return {};
@@ -185,6 +186,18 @@ int Vm::add_interrupt_event(u32 number, int fd) const {
   event.fd = static_cast<u32>(fd);
   event.gsi = number;
   return vm_.call(KVM_IRQFD, &event);
+}
+
+// With a size. Without one the kernel asks for nothing but the address, and on Intel's processors takes a
+// read there for a ring, too, which leaves its register as it was.
+int Vm::set_doorbell(const DoorbellPlace& place, int fd, bool on) const {
+  kvm_ioeventfd bell{};
+  bell.addr = place.address;
+  bell.len = place.size;
+  bell.fd = fd;
+  bell.datamatch = place.value.value_or(0);
+  bell.flags = (place.value ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0u) | (on ? 0u : KVM_IOEVENTFD_FLAG_DEASSIGN);
+  return vm_.call(KVM_IOEVENTFD, &bell);
 }
 
 Result<> Vm::remap() {

@@ -10,6 +10,7 @@
 #include "cpu/kvm/entry_gate.hpp"
 #include "cpu/kvm/irqchip.hpp"
 #include "cpu/kvm/memory_slots.hpp"
+#include "memory/doorbell.hpp"
 
 namespace vellum::kvm {
 
@@ -19,6 +20,7 @@ struct Abilities {
   bool sregs2 = false;      ///< PDPTEs can be read and set
   bool tsc_offset = false;  ///< the TSC can be set exactly
   bool set_clock = false;   ///< so can KVM's clock
+  bool doorbells = false;   ///< eventfds count writes
   std::size_t run_size = 0;
 };
 
@@ -50,6 +52,10 @@ class Vm {
   /// From now on each write to the eventfd `fd` sends what interrupt `number`'s route says. 0, or -errno:
   /// with the local APICs in user space, always.
   int add_interrupt_event(u32 number, int fd) const;
+
+  /// From now on writes to `place` add 1 to the eventfd `fd` and are no exits; or, with `on` false, no more.
+  /// Any thread. 0, or -errno.
+  int set_doorbell(const DoorbellPlace& place, int fd, bool on) const;
 
   /// Whether guests get KVM's clock: if this KVM offers it, and lets us set it.
   bool offers_clock() const;

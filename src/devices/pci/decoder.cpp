@@ -23,6 +23,35 @@ void Decoder::move(unsigned window, std::optional<u64> start) {
   sequence_.fetch_add(1, std::memory_order_acq_rel);
   w.start.store(to, std::memory_order_release);
   sequence_.fetch_add(1, std::memory_order_release);
+  move_doorbells();
+}
+
+void Decoder::add_doorbell(unsigned window, u64 offset, unsigned size, std::function<void()> ring) {
+  if (taker_ == nullptr) return;
+  VELLUM_ASSERT(window < count_.load(std::memory_order_relaxed) && offset + size <= windows_[window].size,
+                "a doorbell at {:#x} of window {}", offset, window);
+  std::scoped_lock lock(mutex_);
+  bells_.push_back({window, offset, size, taker_->add(std::move(ring)), std::nullopt});
+  move_doorbells();
+}
+
+std::optional<DoorbellPlace> Decoder::place_of(const Bell& bell) {
+  Window& window = windows_[bell.window];
+  const u64 start = window.start.load(std::memory_order_relaxed);
+  if (start == kNowhere) return std::nullopt;
+  const Hit hit = search(start + bell.offset, bell.size);
+  if (hit.window != &window || hit.straddles) return std::nullopt;
+  return DoorbellPlace{start + bell.offset, bell.size, std::nullopt};
+}
+
+// A window that moves can hide others' doorbells, and show them. All leave before any comes, so that no two
+// are ever at one place.
+void Decoder::move_doorbells() {
+  for (Bell& bell : bells_)
+    if (bell.place && bell.place != place_of(bell)) taker_->move(bell.number, bell.place = std::nullopt);
+  for (Bell& bell : bells_)
+    if (const auto place = place_of(bell); place && !bell.place)
+      taker_->move(bell.number, bell.place = place);
 }
 
 Decoder::Hit Decoder::search(u64 address, unsigned size) {

@@ -65,6 +65,11 @@ void Function::add_bar(unsigned index, const Bar& bar, BusDevice& device) {
   bars_[index] = MappedBar{bar, decoder.add(device, bar.size, name_ + " bar" + std::to_string(index))};
 }
 
+void Function::add_doorbell(unsigned bar, u64 offset, unsigned size, std::function<void()> ring) {
+  VELLUM_ASSERT(bars_[bar] && bars_[bar]->bar.kind != BarKind::kIo, "a doorbell in BAR {} of {}", bar, name_);
+  bus_.memory().add_doorbell(bars_[bar]->window, offset, size, std::move(ring));
+}
+
 void Function::add_rom(u64 size, BusDevice& device) {
   VELLUM_ASSERT(std::has_single_bit(size) && size >= 2048 && !rom_window_, "ROM of {}: {:#x} bytes", name_,
                 size);

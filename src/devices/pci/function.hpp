@@ -78,6 +78,9 @@ class Function {
   const ConfigSpace& config() const { return config_; }
   /// A 64-bit BAR takes the next index, too. `device` lives as long as the bus.
   void add_bar(unsigned index, const Bar& bar, BusDevice& device);
+  /// Writes of `size` bytes at `offset` in a memory BAR mean no more than `ring` (Decoder::add_doorbell()).
+  /// `ring` runs on the event loop's thread.
+  void add_doorbell(unsigned bar, u64 offset, unsigned size, std::function<void()> ring);
   /// The expansion ROM's address register (§6.2.5.2). `size`: a power of two, 2 KiB at least.
   void add_rom(u64 size, BusDevice& device);
   /// Appends a capability of `body.size()` bytes behind id and next pointer. Returns the offset of its id.

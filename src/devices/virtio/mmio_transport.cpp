@@ -11,8 +11,8 @@ namespace {
 constexpr u64 kMagicValue = 0x000, kVersion = 0x004, kDeviceId = 0x008, kVendorId = 0x00c,
               kDeviceFeatures = 0x010, kDeviceFeaturesSelect = 0x014, kDriverFeatures = 0x020,
               kDriverFeaturesSelect = 0x024, kQueueSelect = 0x030, kQueueSizeMax = 0x034, kQueueSize = 0x038,
-              kQueueReady = 0x044, kQueueNotify = 0x050, kInterruptStatus = 0x060, kInterruptAck = 0x064,
-              kStatus = 0x070, kQueueDescriptors = 0x080, kQueueDriver = 0x090, kQueueDevice = 0x0a0,
+              kQueueReady = 0x044, kInterruptStatus = 0x060, kInterruptAck = 0x064, kStatus = 0x070,
+              kQueueDescriptors = 0x080, kQueueDriver = 0x090, kQueueDevice = 0x0a0,
               kSharedMemoryLength = 0x0b0, kSharedMemoryBase = 0x0b8, kGeneration = 0x0fc, kConfig = 0x100;
 
 constexpr u32 kMagic = 0x7472'6976;   // "virt"

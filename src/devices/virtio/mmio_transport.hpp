@@ -13,6 +13,8 @@ namespace vellum::virtio {
 
 class MmioTransport final : public Transport, public Snapshottable, public BusDevice {
  public:
+  static constexpr u64 kQueueNotify = 0x050;  ///< written with a queue's number, which is then looked at
+
   struct State {
     static constexpr std::string_view kKind = "virtio-mmio";
     static constexpr u32 kVersion = 1;

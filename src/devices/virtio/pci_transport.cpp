@@ -52,6 +52,10 @@ PciTransport::PciTransport(pci::Bus& bus, Device& device, const State& state)
   const unsigned queues = device.queue_count();
   add_msix(kMsixBar, queues + 1, state.pci.msix);
   add_bar(kRegistersBar, {pci::BarKind::kMemory64Prefetchable, kBarSize}, *this);
+  // §4.1.5.2: without VIRTIO_F_NOTIFICATION_DATA a notification is the queue's number in 16 bits.
+  for (unsigned queue = 0; queue < queues; ++queue)
+    add_doorbell(kRegistersBar, kNotify + u64{queue} * kNotifyMultiplier, 2,
+                 [this, queue] { device_.notify(queue); });
   add_capability(pci::kCapVendor, capability(kCommonType, kCommon, 0x1000));
   add_capability(pci::kCapVendor, capability(kIsrType, kIsr, 0x1000));
   add_capability(pci::kCapVendor, capability(kDeviceType, kConfig, 0x1000));

@@ -55,7 +55,7 @@ TEST(CommandLine, DoctorTakesItsOwnOptions) {
 
 TEST(CommandLine, KvmsOptionsAreChecked) {
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--kvm", "speed=9"}),
-            "--kvm 'speed': unknown; there are: irqchip, patience");
+            "--kvm 'speed': unknown; there are: irqchip, doorbells, patience");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--kvm", "irqchip=split"}),
             "--kvm irqchip=split: expected auto, kernel or user");
   EXPECT_NE(error_of({"run", "--kernel", "k", "--kvm", "patience=0"}), "");

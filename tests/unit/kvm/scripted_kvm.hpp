@@ -2,6 +2,7 @@
 // into the guest ends as a test scripts it. It says nothing about how a real one behaves.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -79,6 +80,8 @@ class ScriptedKvm final : public KvmApi {
       case KVM_SIGNAL_MSI:
         copy_in(argument, last_msi);
         return msi_result;
+      case KVM_IOEVENTFD:
+        return set_doorbell(argument);
       case KVM_SET_USER_MEMORY_REGION:
         return set_slot(argument);
       case KVM_GET_DIRTY_LOG:
@@ -133,9 +136,10 @@ class ScriptedKvm final : public KvmApi {
   unsigned route_changes = 0;
   std::vector<kvm_irqfd> interrupt_events;
   int interrupt_event_result = 0;
+  std::vector<kvm_ioeventfd> doorbells;
   std::map<u32, kvm_userspace_memory_region> slots;
   std::map<u32, std::vector<u64>> dirty;  ///< by slot; forgotten when asked for
-  u64 refused_place = ~u64{0};            ///< of a slot
+  u64 refused_place = ~u64{0};            ///< of a slot or a doorbell
   std::function<void()> on_slot = [] {};  ///< each change of one
   unsigned nmis = 0;
   unsigned completions = 0;  ///< entries that immediate_exit ended
@@ -195,6 +199,25 @@ class ScriptedKvm final : public KvmApi {
     routes.resize(count);
     std::memcpy(routes.data(), reinterpret_cast<const u8*>(argument) + 8, count * sizeof routes[0]);
     ++route_changes;
+    return 0;
+  }
+  // As the kernel: what is there already is refused, and what is to go must be there.
+  int set_doorbell(unsigned long argument) {
+    kvm_ioeventfd bell;
+    copy_in(argument, bell);
+    const bool on = (bell.flags & KVM_IOEVENTFD_FLAG_DEASSIGN) == 0;
+    bell.flags &= ~u32{KVM_IOEVENTFD_FLAG_DEASSIGN};
+    const auto same = [&bell](const kvm_ioeventfd& other) {
+      return other.addr == bell.addr && other.len == bell.len && other.datamatch == bell.datamatch &&
+             other.flags == bell.flags;
+    };
+    const auto there = std::ranges::find_if(doorbells, same);
+    if (bell.addr == refused_place) return -ENOSPC;
+    if (on == (there != doorbells.end())) return on ? -EEXIST : -ENOENT;
+    if (on)
+      doorbells.push_back(bell);
+    else
+      doorbells.erase(there);
     return 0;
   }
   // As the kernel: neither place nor KVM_MEM_READONLY changes, nothing overlaps.
