@@ -2,6 +2,7 @@
 // are a few instructions in real mode, from the reset vector in ROM on.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -52,6 +53,10 @@ class RealKvm : public ::testing::Test {
     engine->push(StateMask::kAll, reset_state(true, model.signature()));
     const Exit exit = engine->run(Budget{});
     EXPECT_TRUE(std::holds_alternative<exit::Halted>(exit)) << exit.index();
+  }
+  static u64 taken_from(const FileDescriptor& event) {
+    u64 count = 0;
+    return ::read(event.get(), &count, sizeof count) == sizeof count ? count : 0;
   }
   BareBoard board;
   RealClock clock;
@@ -130,6 +135,41 @@ TEST_F(RealKvm, TheDirtyLogHasTheGuestsStores) {
   EXPECT_EQ(first, u64{1} << 0x21);
   EXPECT_EQ(quiet, 0u);
   EXPECT_EQ(second, first);
+}
+
+// Where stores find no memory. Another value and another size are exits.
+TEST_F(RealKvm, ADoorbellCountsItsWritesAndTheyAreNoExits) {
+  const FileDescriptor first(::eventfd(0, EFD_NONBLOCK)), second(::eventfd(0, EFD_NONBLOCK));
+  const DoorbellPlace with_value{kBios.value + 0x2000, 2, 7}, without{kBios.value + 0x2004, 2, std::nullopt};
+  place(0, {0xb8, 0x00, 0xf0,                    // mov ax, 0xf000
+            0x8e, 0xd8,                          // mov ds, ax
+            0xc7, 0x06, 0x00, 0x20, 0x07, 0x00,  // mov word [0x2000], 7
+            0xc7, 0x06, 0x00, 0x20, 0x08, 0x00,  // mov word [0x2000], 8
+            0xc6, 0x06, 0x00, 0x20, 0x07,        // mov byte [0x2000], 7
+            0xc7, 0x06, 0x04, 0x20, 0x09, 0x00,  // mov word [0x2004], 9
+            0xf4});                              // hlt
+  ASSERT_EQ(vm->set_doorbell(with_value, first.get(), true), 0);
+  ASSERT_EQ(vm->set_doorbell(without, second.get(), true), 0);
+
+  run();
+  const u64 first_rings = taken_from(first), second_rings = taken_from(second);
+  const auto seen = std::exchange(bus.seen, {});
+  ASSERT_EQ(vm->set_doorbell(without, second.get(), false), 0);
+  run();
+
+  EXPECT_EQ(first_rings, 1u);
+  EXPECT_EQ(second_rings, 1u);
+  EXPECT_EQ(seen, (std::vector<std::pair<u64, u64>>{{0x2000, 8}, {0x2000, 7}}));
+  EXPECT_EQ(taken_from(first), 1u);
+  EXPECT_EQ(taken_from(second), 0u);
+  EXPECT_EQ(bus.seen, (std::vector<std::pair<u64, u64>>{{0x2000, 8}, {0x2000, 7}, {0x2004, 9}}));
+}
+
+// There is nothing in the kernel that could take them.
+TEST_F(RealKvm, InterruptsComeFromNoEventfdWithoutApicsInTheKernel) {
+  const FileDescriptor event(::eventfd(0, EFD_NONBLOCK));
+
+  EXPECT_EQ(vm->add_interrupt_event(kIoApicPins, event.get()), -EINVAL);
 }
 
 // struct pvclock_vcpu_time_info, and a clock that goes on from where it was set.
