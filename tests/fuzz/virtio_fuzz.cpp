@@ -5,6 +5,8 @@
 //
 // The input: a byte of options (device, transport, ring features), then steps: a byte that chooses, then
 // operands.
+#include <sys/socket.h>
+
 #include "base/assert.hpp"
 #include "devices/virtio/balloon.hpp"
 #include "devices/virtio/blk.hpp"
@@ -13,6 +15,7 @@
 #include "devices/virtio/net.hpp"
 #include "devices/virtio/pci_transport.hpp"
 #include "devices/virtio/rng.hpp"
+#include "devices/virtio/vsock.hpp"
 #include "fuzz_input.hpp"
 
 using namespace vellum;
@@ -88,6 +91,45 @@ class FuzzSink final : public PacedSink {
   unsigned room = 2;
 };
 
+/// Answers at every other port, and calls.
+class FuzzHost final : public VsockHost {
+ public:
+  FileDescriptor connect(u32 port) override { return (port & 1) != 0 ? FileDescriptor() : pair(); }
+  void listen(Listener listener) override { listener_ = std::move(listener); }
+  void act(fuzz::Input& in) {
+    const int peer = peers_[in.below(kPeers)].get();
+    std::array<u8, 200> bytes{};
+    switch (in.below(6)) {
+      case 0:
+        if (listener_) listener_(pair(), in.below(4));
+        break;
+      case 1:
+        (void)::send(peer, bytes.data(), in.below(200), MSG_NOSIGNAL | MSG_DONTWAIT);
+        break;
+      case 2:
+        (void)::recv(peer, bytes.data(), bytes.size(), MSG_DONTWAIT);
+        break;
+      case 3:
+        (void)::shutdown(peer, in.below(3));
+        break;
+      default:
+        peers_[in.below(kPeers)] = FileDescriptor();
+    }
+  }
+
+ private:
+  static constexpr unsigned kPeers = 8;
+  FileDescriptor pair() {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0) return {};
+    peers_[next_++ % kPeers] = FileDescriptor(ends[0]);
+    return FileDescriptor(ends[1]);
+  }
+  Listener listener_;
+  std::array<FileDescriptor, kPeers> peers_;
+  unsigned next_ = 0;
+};
+
 class NullSink final : public MsiSink {
  public:
   void deliver(const MsiMessage&) override {}
@@ -100,6 +142,7 @@ struct Machine {
   AddressSpace space{*ram, mmio, ports};
   NullSink msi;
   FuzzSink sink;
+  std::shared_ptr<FuzzHost> host = std::make_shared<FuzzHost>();
   bool synchronous = true;
 };
 
@@ -210,6 +253,8 @@ class OverMmio {
   virtio::MmioTransport transport_;
 };
 
+constexpr u64 kGuestCid = 7;
+
 template <class Device, class Wires>
 struct Slot {
   Slot(Machine& m, const typename Device::State& state, const typename Wires::State& registers)
@@ -224,6 +269,8 @@ struct Slot {
                                       net::MacAddress{0x52, 0x54, 0, 0, 0, 1}, 2, state);
     } else if constexpr (std::is_same_v<Device, virtio::Console>) {
       return std::make_unique<Device>(context, m.sink, state);
+    } else if constexpr (std::is_same_v<Device, virtio::Vsock>) {
+      return std::make_unique<Device>(context, m.host, kGuestCid, state);
     } else if constexpr (std::is_same_v<Device, virtio::Balloon>) {
       return std::make_unique<Device>(context, virtio::BalloonOptions{4, true, true, 0}, state);
     } else {
@@ -270,6 +317,23 @@ void act_outside(fuzz::Input& in, virtio::Balloon& balloon, GuestRam& ram) {
   }
 }
 
+/// What comes from the host's side, or a packet's header that is mostly right.
+void act_outside(fuzz::Input& in, virtio::Vsock& vsock, Machine& m) {
+  const unsigned what = in.below(4);
+  if (what == 0) m.host->act(in);
+  if (what <= 1) return vsock.resume();  // what notifications do on the loop
+  virtio::VsockHeader header;
+  header.source_cid = kGuestCid, header.target_cid = in.below(8) == 0 ? in.take<u8>() : virtio::kHostCid;
+  header.source_port = in.below(4);
+  header.target_port = in.below(4) + ((in.below(2) << 30) & 0x4000'0000);
+  header.length = in.below(300);
+  header.type = static_cast<u16>(in.below(8) == 0 ? 2 : 1);
+  header.op = static_cast<u16>(in.below(9)), header.flags = in.below(4);
+  header.buffer = in.take<u16>(), header.forwarded = in.below(300);
+  const auto bytes = header.encode();
+  guest_copy(m.ram->host(GuestPhys(in.take<u8>() * u64{256})), bytes.data(), bytes.size());
+}
+
 /// What comes from the host's side.
 void act_outside(fuzz::Input& in, virtio::Console& console, FuzzSink& sink) {
   switch (in.below(4)) {
@@ -294,6 +358,7 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
   // Under the real clock a console's output waits for its reader, and a balloon's pages for the next turn.
   constexpr bool kWaits = std::is_same_v<Device, virtio::Console> || std::is_same_v<Device, virtio::Balloon>;
   m.synchronous = !kWaits || (options & 128) == 0;
+  if (std::is_same_v<Device, virtio::Vsock>) m.synchronous = false;
   auto slot = std::make_unique<Slot<Device, Wires>>(m, typename Device::State(), typename Wires::State());
   u32 features = std::is_same_v<Device, virtio::Net> ? in.take<u32>() & kNetFeatures : 0;
   if (std::is_same_v<Device, virtio::Balloon>) features = in.take<u8>() & kBalloonFeatures;
@@ -324,6 +389,10 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
       case 7: {  // a request's header
         if constexpr (std::is_same_v<Device, virtio::Console>) {
           act_outside(in, *slot->device, m.sink);
+          break;
+        }
+        if constexpr (std::is_same_v<Device, virtio::Vsock>) {
+          act_outside(in, *slot->device, m);
           break;
         }
         if constexpr (std::is_same_v<Device, virtio::Balloon>) {
@@ -386,7 +455,9 @@ void drive_over(fuzz::Input& in, u8 options, unsigned queues) {
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   fuzz::Input in(data, std::min<std::size_t>(size, 4096));
   const u8 options = in.take<u8>();
-  if ((options & 80) == 80) {
+  if ((options & 81) == 81) {
+    drive_over<virtio::Vsock>(in, options, 3);
+  } else if ((options & 80) == 80) {
     drive_over<virtio::Balloon>(in, options, 5);
   } else if ((options & 16) != 0) {
     drive_over<virtio::Net>(in, options, 5);
