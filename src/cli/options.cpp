@@ -10,6 +10,7 @@
 #include "cli/disk_option.hpp"
 #include "cli/size.hpp"
 #include "cli/suggest.hpp"
+#include "cli/vsock_option.hpp"
 #include "x86/cpu_model.hpp"
 
 namespace vellum::cli {
@@ -257,6 +258,15 @@ std::vector<OptionRow> make_table() {
        {},
        [](Options o, Text v) -> Result<> {
          VELLUM_TRY_ASSIGN_TO(o.machine.balloon, parse_balloon(v));
+         return {};
+       }},
+      {"--vsock",
+       "PATH[,cid=N]",
+       kMachine,
+       "a virtio-vsock: streams between the guest, number N (3), and Unix sockets (docs/vsock.md)",
+       {},
+       [](Options o, Text v) -> Result<> {
+         VELLUM_TRY_ASSIGN_TO(o.machine.vsock, parse_vsock(v));
          return {};
        }},
       {"--rng",

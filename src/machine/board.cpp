@@ -25,6 +25,7 @@
 #include "devices/virtio/net.hpp"
 #include "devices/virtio/pci_transport.hpp"
 #include "devices/virtio/rng.hpp"
+#include "devices/virtio/vsock.hpp"
 #include "irq/ioapic.hpp"
 #include "irq/local_apic.hpp"
 #include "irq/pic.hpp"
@@ -239,8 +240,8 @@ Result<u8> Board::add_virtio_device(Wiring& wiring, virtio::Device& device, Stat
 
 Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const BoardResources& resources,
                            StateQueue& states) {
-  const bool any = config.rng || config.balloon || resources.console != nullptr || !resources.disks.empty() ||
-                   !resources.nets.empty();
+  const bool any = config.rng || config.balloon || resources.vsock || resources.console != nullptr ||
+                   !resources.disks.empty() || !resources.nets.empty();
   if (!any) return {};
   VELLUM_ASSERT(loop_ != nullptr, "virtio devices need an event loop");
   const IoContext context{loop_, virtual_clock_ != nullptr};
@@ -270,6 +271,11 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
                                          balloon.free_page_reporting, balloon.stats_seconds};
     auto& device = devices_.make<virtio::Balloon>(context, options,
                                                   states.next(virtio::Balloon::State::power_up(options)));
+    VELLUM_TRY(add_virtio_device(wiring, device, states));
+  }
+  if (resources.vsock != nullptr) {
+    auto& device = devices_.make<virtio::Vsock>(context, resources.vsock, u64{config.vsock->cid},
+                                                states.next<virtio::Vsock::State>());
     VELLUM_TRY(add_virtio_device(wiring, device, states));
   }
   return {};

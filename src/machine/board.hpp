@@ -21,6 +21,7 @@
 #include "io/net/mac_address.hpp"
 #include "io/net/network.hpp"
 #include "io/paced_sink.hpp"
+#include "io/vsock/vsock_host.hpp"
 #include "machine/config.hpp"
 #include "machine/device_set.hpp"
 #include "machine/pci_root.hpp"
@@ -54,11 +55,12 @@ struct BoardResources {
   TraceSink* trace = nullptr;  ///< where MachineConfig::trace goes
   /// Where devices with work of their own do it; null: there may be none of those.
   EventLoop* loop = nullptr;
-  std::vector<BoardDisk> disks = {};  ///< those on the IDE controller: four
-  std::vector<BoardNet> nets = {};    ///< a virtio-net each
-  std::span<const u8> bios = {};      ///< firmware for the ROM, as read_bios() checks it; empty: none
-  PacedSink* console = nullptr;       ///< the output of a virtio-console, or null: there is none
-  std::span<const u8> vga_bios = {};  ///< the display adapter's; empty: it has no ROM
+  std::vector<BoardDisk> disks = {};      ///< those on the IDE controller: four
+  std::vector<BoardNet> nets = {};        ///< a virtio-net each
+  std::span<const u8> bios = {};          ///< firmware for the ROM, as read_bios() checks it; empty: none
+  PacedSink* console = nullptr;           ///< the output of a virtio-console, or null: there is none
+  std::shared_ptr<VsockHost> vsock = {};  ///< of a virtio-vsock; null: there is none
+  std::span<const u8> vga_bios = {};      ///< the display adapter's; empty: it has no ROM
   u64 vga_memory = vga::Adapter::kDefaultMemory;  ///< a power of two, 256 KiB at least
   FlashContents* uefi_vars = nullptr;             ///< of a flash chip below the firmware; null: there is none
 };

@@ -105,6 +105,10 @@ Result<> check_config(const MachineConfig& config) {
     return fail(ErrorCode::kInvalidArgument,
                 "--net with --clock virtual: time would fly past a guest that waits for an answer; use "
                 "--clock real");
+  if (config.clock == ClockKind::kVirtual && config.vsock)
+    return fail(ErrorCode::kInvalidArgument,
+                "--vsock with --clock virtual: time would fly past a guest that waits for an answer; use "
+                "--clock real");
   VELLUM_TRY(check_balloon(config));
   VELLUM_TRY(net::check_nets(config.nets));
   if (!config.trace_file.empty() && config.trace == TraceKind::kNone)

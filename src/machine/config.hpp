@@ -46,6 +46,12 @@ struct BalloonConfig {
   unsigned stats_seconds = 0;  ///< how often it is asked for statistics; 0: once
 };
 
+/// A virtio-vsock.
+struct VsockConfig {
+  std::string path;  ///< of the Unix socket that leads to the guest, and of those that the guest reaches
+  u32 cid = 3;       ///< who the guest is
+};
+
 struct MachineConfig {
   std::string kernel;  ///< path; empty: firmware boots a disk
   FirmwareKind firmware = FirmwareKind::kBios;
@@ -67,6 +73,7 @@ struct MachineConfig {
   ClockKind clock = ClockKind::kReal;
   bool rng = false;  ///< virtio-rng
   std::optional<BalloonConfig> balloon;
+  std::optional<VsockConfig> vsock;
   ConsoleKind console = ConsoleKind::kSerial;
   std::vector<DiskConfig> disks;     ///< a virtio-blk each, or on the IDE controller
   std::vector<std::string> cdroms;   ///< paths of images, each in a CD-ROM drive on the IDE controller

@@ -12,6 +12,7 @@
 #include "devices/virtio/console.hpp"
 #include "io/disk/open_disk.hpp"
 #include "io/net/create_network.hpp"
+#include "io/vsock/unix_vsock_host.hpp"
 #include "machine/bios_rom.hpp"
 #include "machine/engine_choice.hpp"
 #include "machine/host_time.hpp"
@@ -104,6 +105,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   VELLUM_TRY(machine->open_bios());
   VELLUM_TRY(machine->open_disks());
   VELLUM_TRY(machine->open_networks());
+  VELLUM_TRY(machine->open_vsock());
   VELLUM_TRY(machine->power_on());
   VELLUM_TRY(machine->open_debug_console());
   return machine;
@@ -192,6 +194,14 @@ Result<> Machine::open_networks() {
   return {};
 }
 
+Result<> Machine::open_vsock() {
+  if (!config_.vsock) return {};
+  auto host = UnixVsockHost::create(loop_, config_.vsock->path);
+  if (!host) return tl::unexpected(std::move(host).error().context("--vsock"));
+  vsock_ = std::move(*host);
+  return {};
+}
+
 Result<> Machine::power_on() {
   const u64 begin = host_ns();
   const BoardResources resources{*machine_control_,
@@ -204,6 +214,7 @@ Result<> Machine::power_on() {
                                  nets_,
                                  bios_,
                                  hvc_sink_.get(),
+                                 vsock_,
                                  vga_bios_,
                                  vga::Adapter::kDefaultMemory,
                                  uefi_vars_.get()};

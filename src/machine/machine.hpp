@@ -78,6 +78,7 @@ class Machine {
   Result<> open_debug_console();
   Result<> open_disks();
   Result<> open_networks();
+  Result<> open_vsock();
   Result<> open_bios();
   Result<> power_on();
   void launch();
@@ -99,6 +100,7 @@ class Machine {
   std::vector<BoardDisk> disks_;
   std::vector<BoardNet> nets_;
   std::vector<FileDescriptor> net_places_;  ///< what reserves the cards' addresses
+  std::shared_ptr<VsockHost> vsock_;
   std::unique_ptr<Control> machine_control_;
   std::unique_ptr<SerialSink> serial_sink_;
   std::unique_ptr<HvcSink> hvc_sink_;  ///< with a virtio-console only
