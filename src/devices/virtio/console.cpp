@@ -9,6 +9,8 @@ namespace {
 constexpr u64 kSize = 1;  ///< VIRTIO_CONSOLE_F_SIZE (§5.3.3)
 constexpr unsigned kReceiveQueue = 0, kTransmitQueue = 1;
 constexpr u16 kDeviceType = 3;
+/// How long a driver has to see by itself that its output is done.
+constexpr auto kInterruptDelay = std::chrono::microseconds(200);
 constexpr u32 kClass = 0x078000;  ///< a communication device of no other kind
 
 }  // namespace
@@ -40,12 +42,19 @@ void Console::stop() {
   skip_ = 0;
   ended_ = false;
   size_told_ = false;
+  interrupt_due_ = false;
+  if (delay_) delay_->disarm();
   tell_room();  // it may go to somebody else
 }
 
 void Console::end(const std::string& why) {
   ended_ = true;
   needs_reset(why);
+}
+
+void Console::quiesce() {
+  interrupt_now();
+  paused_ = true;
 }
 
 void Console::resume() {
@@ -89,11 +98,26 @@ void Console::send() {
     pushed = true;
   }
   if (pushed) {
-    interrupt_if_wanted(kTransmitQueue);
+    interrupt_soon();
     tell_size();
   }
   check(kTransmitQueue);
   if (room && q->enable_notifications()) look_again(kTransmitQueue);
+}
+
+// Linux's driver does not sleep until its output is done: it spins, and has no use for the interrupt that it
+// has asked for, which then finds nothing used and counts as one that nobody cared for. Asked a little later
+// whether it still wants it, it has said no (event index, §2.7.7), and a driver that sleeps is told of many
+// pieces at once.
+void Console::interrupt_soon() {
+  if (context().synchronous) return interrupt_if_wanted(kTransmitQueue);
+  if (std::exchange(interrupt_due_, true)) return;
+  if (!delay_) delay_ = context().loop->delay([this] { interrupt_now(); });
+  delay_->arm(kInterruptDelay);
+}
+
+void Console::interrupt_now() {
+  if (std::exchange(interrupt_due_, false)) interrupt_if_wanted(kTransmitQueue);
 }
 
 // Linux's driver looks at the size when it is told of a change and at no other time (config_work_handler() in

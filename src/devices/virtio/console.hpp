@@ -45,7 +45,7 @@ class Console final : public Device, public Snapshottable {
   /// The terminal's size, in characters; 0: there is none. Any thread, without locks of the device's.
   void resize(u16 columns, u16 rows);
 
-  void quiesce() override { paused_ = true; }
+  void quiesce() override;
   void resume() override;
   SavedState save() const override;
   void stats(std::vector<StatRow>& rows) const override;
@@ -66,6 +66,8 @@ class Console final : public Device, public Snapshottable {
   bool write_out(Sending& sending);
   void tell_room();
   void tell_size();
+  void interrupt_soon();
+  void interrupt_now();
   void end(const std::string& why);
 
   PacedSink& output_;
@@ -74,6 +76,8 @@ class Console final : public Device, public Snapshottable {
   std::optional<Sending> sending_;
   u64 skip_;  ///< of the next chain, after restoring
   bool starved_ = false;
+  std::unique_ptr<EventLoop::Delay> delay_;  ///< until the driver is told of output that is done
+  bool interrupt_due_ = false;
   bool size_told_;
   bool paused_ = false;  ///< between quiesce() and resume()
   bool ended_ = false;   ///< wants a reset

@@ -1,5 +1,7 @@
 #include "devices/virtio/console.hpp"
 
+#include <thread>
+
 #include "driver.hpp"
 
 namespace vellum {
@@ -60,7 +62,46 @@ TEST_F(VirtioConsole, ShowsWhatTheGuestPrints) {
   EXPECT_EQ(sink.text, "Hello, world\n");
   EXPECT_EQ(out.used_index(), 2);
   EXPECT_EQ(out.used_length(0), 0u);
+}
+
+// One for both: it is asked a little later whether the driver wants it.
+TEST_F(VirtioConsole, AnInterruptTellsOfOutputThatIsDone) {
+  make();
+  start();
+  print("Hello, ");
+  print("world\n");
+  console->quiesce();
+  EXPECT_EQ(transport.queue_interrupts, 1u);
+  console->quiesce();
+  EXPECT_EQ(transport.queue_interrupts, 1u);
+}
+
+// As Linux's does.
+TEST_F(VirtioConsole, ADriverThatHasSeenItIsNotInterrupted) {
+  make();
+  test::start(*console, 1 | virtio::kRingEventIndex, {&in, &out});
+  const u64 used_event = out.state.driver + 4 + 2 * out.state.size;
+  for (u16 n = 1; n <= 3; ++n) {
+    print("a");
+    out.put<u16>(used_event, n);
+    console->quiesce();
+  }
+  EXPECT_EQ(transport.queue_interrupts, 1u);  // at the start nobody knows what the driver has seen
+  print("b");
+  console->quiesce();
   EXPECT_EQ(transport.queue_interrupts, 2u);
+}
+
+TEST_F(VirtioConsole, TheInterruptComesByItself) {
+  make();
+  loop->start();
+  start();
+  out.add({{kText, 1}});
+  console->notify(1);
+  for (int n = 0; n < 500 && transport.queue_interrupts == 0; ++n)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  loop->run_on_loop([this] { console.reset(); });
+  EXPECT_EQ(transport.queue_interrupts, 1u);
 }
 
 TEST_F(VirtioConsole, OutputWaitsInTheRingUntilThereIsRoom) {
