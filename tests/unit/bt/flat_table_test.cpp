@@ -149,6 +149,28 @@ TEST_F(FlatTable, OperandsThatShareASlotMayLieInTwoPages) {
   EXPECT_EQ(rax(), 0x300u);
 }
 
+// What is added to the register between the operands counts: without it the second would be taken for the
+// first's neighbour, and find what follows its page in RAM.
+TEST_F(FlatTable, TheRegisterOfASharedSlotMayMoveOn) {
+  map(0, 5);
+  map(1, 3);
+  put64(kFrames + 5 * kPageSize + 0xff0, 0x200);
+  put64(kFrames + 3 * kPageSize + 0x010, 0x400);
+  put64(kFrames + 6 * kPageSize + 0x010, 0xee00);
+  // MOV RAX, [RBX]; ADD RBX, 0x20; ADD RAX, [RBX]; HLT. Then LEA RBX, [RBX + 0x20], then SUB RBX, -0x20.
+  const std::initializer_list<int> moves[] = {
+      {0x48, 0x8b, 0x03, 0x48, 0x83, 0xc3, 0x20, 0x48, 0x03, 0x03, 0xf4},
+      {0x48, 0x8b, 0x03, 0x48, 0x8d, 0x5b, 0x20, 0x48, 0x03, 0x03, 0xf4},
+      {0x48, 0x8b, 0x03, 0x48, 0x83, 0xeb, 0xe0, 0x48, 0x03, 0x03, 0xf4}};
+  for (const auto& move : moves) {
+    code(move);
+    for (unsigned n = 0; n < 3; ++n) {
+      start(page(0) + 0xff0, 1);
+      EXPECT_EQ(rax(), 0x600u);
+    }
+  }
+}
+
 TEST_F(FlatTable, OfOperandsThatShareASlotOneMayFault) {
   map(0, 5);
   put64(kFrames + 5 * kPageSize + 0xff0, 0x200);
