@@ -192,9 +192,7 @@ std::vector<OptionRow> make_table() {
       {"--kvm",
        "KEY=VALUE,...",
        kMachine,
-       "irqchip=auto|kernel|user: whose local APICs; doorbells=kernel|user: who hears virtqueues' "
-       "notifications; "
-       "patience=N: N times the self-test's limits",
+       "irqchip=auto|kernel|user, doorbells=kernel|user, patience=N times the self-test's limits",
        {},
        [](Options o, Text v) { return parse_kvm(v, o.machine); }},
       {"--clock",
