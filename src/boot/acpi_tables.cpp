@@ -167,16 +167,18 @@ std::vector<u8> build_micro_ssdt(unsigned devices) {
   return finish(std::move(t));
 }
 
-// The DSDT of the board with PCI, with what depends on RAM's size (ACPI 6.4 §20.2.5.1, NameOp; §20.2.3,
+// The DSDT of the board with PCI, with what depends on RAM's size (ACPI 6.4 §20.2.5.2, DefMethod; §20.2.3,
 // QWordPrefix).
 std::vector<u8> build_pc_dsdt(const FirmwareConfig& config) {
   const auto original = dsdt_pc_bytes();
   TableBuilder t;
   t.append(original);
   const auto set = [&](std::string_view name, u64 value) {
-    const std::string object = fmt::format("\x08{}\x0e", name);
-    const auto found = std::ranges::search(original, object);
-    VELLUM_ASSERT(found.size() == object.size(), "the DSDT has no {}", name);
+    const std::string method =
+        std::string(name) + std::string("\0\xa4\x0e", 3);  // no arguments; Return; QWord
+    const auto found =
+        std::ranges::search(original, method, {}, {}, [](char c) { return static_cast<u8>(c); });
+    VELLUM_ASSERT(found.size() == method.size(), "the DSDT has no {}", name);
     t.patch<u64>(static_cast<std::size_t>(found.end() - original.begin()), value);
   };
   const auto windows = layout::pci_windows(config.ram_size);

@@ -4,9 +4,9 @@
 // global system interrupt 16 + w; without, link w routes it to an ISA IRQ through the ISA bridge's PIRQRC[w].
 
     // Where PCI memory begins, below 4 GiB and above RAM: set when the tables are built. (Not by an SSDT: External is
-    // an opcode that SeaBIOS's parser does not know, and gives up at.)
-    Name (PML0, 0xFEDCBA9876543210)
-    Name (PMH0, 0xFEDCBA9876543211)
+    // an opcode that SeaBIOS's parser does not know, and gives up at, as it does at a 64-bit number outside a method.)
+    Method (PML0, 0, NotSerialized) { Return (0xFEDCBA9876543210) }
+    Method (PMH0, 0, NotSerialized) { Return (0xFEDCBA9876543211) }
 
     // 0: 8259s, 1: I/O APICs. The operating system says which it uses.
     Name (\PICM, 0x00)
@@ -45,10 +45,10 @@
                 CreateDWordField (WIND, \_SB.PCI0.LOW0._LEN, LLEN)
                 CreateQWordField (WIND, \_SB.PCI0.HIGH._MIN, HMIN)
                 CreateQWordField (WIND, \_SB.PCI0.HIGH._LEN, HLEN)
-                LMIN = PML0
-                LLEN = 0xFEC00000 - PML0
-                HMIN = PMH0
-                HLEN = 0x0000010000000000 - PMH0
+                LMIN = PML0 ()
+                LLEN = 0xFEC00000 - PML0 ()
+                HMIN = PMH0 ()
+                HLEN = 0x0000010000000000 - PMH0 ()
                 Return (WIND)
             }
 

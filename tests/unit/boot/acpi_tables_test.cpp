@@ -178,9 +178,9 @@ TEST_F(Disassembly, NorHasThatOfABoardWithPci) {
   const std::string text = disassemble("DSDT", true);
   EXPECT_EQ(text.find("rror"), std::string::npos) << text;
   EXPECT_NE(text.find("Device (PCI0)"), std::string::npos) << text;
-  EXPECT_NE(text.find("Name (PML0, 0x0000000080000000)"), std::string::npos) << text;
-  EXPECT_NE(text.find("Name (PMH0, 0x0000000100000000)"), std::string::npos) << text;
-  // An opcode at which SeaBIOS's parser gives up.
+  EXPECT_NE(text.find("Return (0x0000000080000000)"), std::string::npos) << text;
+  EXPECT_NE(text.find("Return (0x0000000100000000)"), std::string::npos) << text;
+  // What SeaBIOS's parser gives up at.
   EXPECT_EQ(text.find("External"), std::string::npos) << text;
   EXPECT_EQ(disassemble("DSDT", false).find("Device (PCI0)"), std::string::npos);
 }
