@@ -176,10 +176,10 @@ std::vector<u8> build_pc_dsdt(const FirmwareConfig& config) {
   const auto set = [&](std::string_view name, u64 value) {
     const std::string method =
         std::string(name) + std::string("\0\xa4\x0e", 3);  // no arguments; Return; QWord
-    const auto found =
-        std::ranges::search(original, method, {}, {}, [](char c) { return static_cast<u8>(c); });
-    VELLUM_ASSERT(found.size() == method.size(), "the DSDT has no {}", name);
-    t.patch<u64>(static_cast<std::size_t>(found.end() - original.begin()), value);
+    const auto found = std::search(original.begin(), original.end(), method.begin(), method.end(),
+                                   [](u8 byte, char c) { return byte == static_cast<u8>(c); });
+    VELLUM_ASSERT(found != original.end(), "the DSDT has no {}", name);
+    t.patch<u64>(static_cast<std::size_t>(found - original.begin()) + method.size(), value);
   };
   const auto windows = layout::pci_windows(config.ram_size);
   set("PML0", windows.low_start.value);
