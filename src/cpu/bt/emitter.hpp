@@ -179,23 +179,26 @@ class Emitter {
   void find_jump(const asmjit::Label& miss);
   void target_needs_flags();
   void leave_at(u64 rip);
+  u64 half() const { return source_.linear >> 63; }  ///< of the address space
+  bool leaves_page(u64 target) const { return target >> kPageShift != source_.linear >> kPageShift; }
+  void stop_before(u64 target, const asmjit::Label& stop);
   void jump();
   void jump_if();
-  void push_return_address();
   void miss_calls_out(const asmjit::Label& miss, bool flags_in_host = false);
-  u64 half() const { return source_.linear >> 63; }  ///< of the address space
+  void jump_indirect();
+  void target_to_scratch();
+
+  // emit_call.cpp
   bool pairs_returns() const {
     return source_.returns && source_.wide && x86::is_canonical(next_rip_);  // else RET itself faults
   }
+  bool pushes_constant() const;
+  void push_return_address();
   void call();
   void call_to(u64 target);
   void expect_return();
-  bool pushes_constant() const;
-  bool leaves_page(u64 target) const { return target >> kPageShift != source_.linear >> kPageShift; }
   void ret();
-  void jump_indirect();
   void call_indirect();
-  void target_to_scratch();
 
   struct Errors final : asmjit::ErrorHandler {
     void handleError(asmjit::Error error, const char* message, asmjit::BaseEmitter*) override {

@@ -18,13 +18,6 @@ struct Bodies {
 // aligned to 16 bytes.
 constexpr std::array<a::Gp, 6> kCalleeSaved = {a::rbx, a::rbp, a::r12, a::r13, a::r14, a::r15};
 
-// From the stack of translated code, which holds return addresses only and may be full, to that of C++.
-// `called`: translated code called, with its address for return_to_caller(). Takes the host's flags then.
-void to_host_stack(a::Assembler& as, bool called) {
-  if (called) as.add(a::rsp, 8);
-  as.mov(field(offsetof(Context, return_stack), 8), a::rsp);
-  as.mov(a::rsp, field(offsetof(Context, host_stack), 8));
-}
 void to_return_stack(a::Assembler& as) {
   as.mov(a::rsp, field(offsetof(Context, return_stack), 8));
 }
@@ -35,8 +28,13 @@ void return_to_caller(a::Assembler& as) {
   as.ret();
 }
 
-// To memory: general registers, and what the host holds of the vector and x87 state. Keeps RAX, R14, R15.
-void spill(a::Assembler& as, const Distances& d, const Bodies& bodies) {
+// From translated code to C++'s stack, as that of return addresses may be full, and to memory: general
+// registers, and what the host holds of the vector and x87 state. `called`: by CALL, so that
+// return_to_caller() may follow. Keeps RAX, R14, R15.
+void spill(a::Assembler& as, const Distances& d, const Bodies& bodies, bool called) {
+  if (called) as.add(a::rsp, 8);
+  as.mov(field(offsetof(Context, return_stack), 8), a::rsp);
+  as.mov(a::rsp, field(offsetof(Context, host_stack), 8));
   for (unsigned n = 0; n < 16; ++n)
     if (kHostOf[n] != kInMemory) as.mov(d.gpr(n), a::gpq(static_cast<u32>(kHostOf[n])));
   const asmjit::Label none = as.newLabel();
@@ -52,7 +50,12 @@ void reload(a::Assembler& as, const Distances& d) {
     if (kHostOf[n] != kInMemory) as.mov(a::gpq(static_cast<u32>(kHostOf[n])), d.gpr(n));
 }
 
-// The guest's flags into the host's. Takes RAX.
+// The host's flags to the guest's, and back. Take RAX.
+void pack_flags(a::Assembler& as) {
+  as.lahf();
+  as.seto(a::al);
+  as.mov(field(offsetof(Context, flags), 2), a::ax);
+}
 void unpack_flags(a::Assembler& as) {
   as.movzx(a::eax, field(offsetof(Context, flags), 2));
   as.add(a::al, 0x7f);  // overflows exactly if the packed OF is 1
@@ -117,26 +120,17 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   unpack_flags(as);
   as.jmp(kT1);
 
-  const asmjit::Label leave_jump = as.newLabel();
-  as.bind(leave_jump);
-  to_host_stack(as, false);
-  spill(as, d, bodies);
-  as.mov(a::eax, static_cast<u32>(Leave::kJump));
-  restore_and_return(as);
-
-  const asmjit::Label leave_link = as.newLabel();
-  as.bind(leave_link);
-  to_host_stack(as, false);
-  spill(as, d, bodies);
-  as.mov(a::eax, static_cast<u32>(Leave::kLink));
-  restore_and_return(as);
-
-  const asmjit::Label leave_closed = as.newLabel();
-  as.bind(leave_closed);
-  to_host_stack(as, false);
-  spill(as, d, bodies);
-  as.mov(a::eax, static_cast<u32>(Leave::kClosed));
-  restore_and_return(as);
+  const auto leave_for = [&](Leave why) {
+    const asmjit::Label label = as.newLabel();
+    as.bind(label);
+    spill(as, d, bodies, false);
+    as.mov(a::eax, static_cast<u32>(why));
+    restore_and_return(as);
+    return label;
+  };
+  const asmjit::Label leave_jump = leave_for(Leave::kJump);
+  const asmjit::Label leave_link = leave_for(Leave::kLink);
+  const asmjit::Label leave_closed = leave_for(Leave::kClosed);
 
   // From here on C++ has been called, and has its stack.
   const asmjit::Label leave_flow = as.newLabel();
@@ -155,8 +149,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
 
   const asmjit::Label call_out = as.newLabel();
   as.bind(call_out);
-  to_host_stack(as, true);
-  spill(as, d, bodies);
+  spill(as, d, bodies, true);
   as.mov(a::rsi, kT0);
   call(as, callbacks.run);
   return_or_go(as, d, leave_flow, go_to);
@@ -164,8 +157,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   const asmjit::Label slow_access = as.newLabel();
   const asmjit::Label got = as.newLabel();
   as.bind(slow_access);
-  to_host_stack(as, true);
-  spill(as, d, bodies);
+  spill(as, d, bodies, true);
   as.mov(a::rsi, kT0);
   as.mov(a::rdx, kT1);
   call(as, callbacks.access);
@@ -184,8 +176,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
 
   const asmjit::Label code_store = as.newLabel();
   as.bind(code_store);
-  to_host_stack(as, true);
-  spill(as, d, bodies);
+  spill(as, d, bodies, true);
   as.mov(a::rsi, kT0);
   as.mov(a::rdx, kT1);
   call(as, callbacks.code_store);
@@ -195,8 +186,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   const asmjit::Label load_vectors = as.newLabel();
   const asmjit::Label closed = as.newLabel();
   as.bind(load_vectors);
-  to_host_stack(as, true);
-  spill(as, d, bodies);
+  spill(as, d, bodies, true);
   as.mov(a::rsi, kT0);
   call(as, callbacks.open_vectors);
   as.test(a::eax, a::eax);
@@ -212,8 +202,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   const asmjit::Label host_fault = as.newLabel();
   const asmjit::Label handled = as.newLabel();
   as.bind(host_fault);
-  to_host_stack(as, false);
-  spill(as, d, bodies);
+  spill(as, d, bodies, false);
   as.mov(a::rsi, kT0);
   as.mov(a::rdx, kT1);
   call(as, callbacks.host_fault);
@@ -243,11 +232,8 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
     emit_find_jump(as, half, miss);
     emit_go_to_found(as);
     as.bind(miss);
-    as.lahf();
-    as.seto(a::al);
-    as.mov(field(offsetof(Context, flags), 2), a::ax);
-    to_host_stack(as, false);
-    spill(as, d, bodies);
+    pack_flags(as);
+    spill(as, d, bodies, false);
     as.mov(a::rsi, field(offsetof(Context, return_site), 8));
     call(as, callbacks.missed_return);
     as.cmp(kT0, static_cast<u32>(kLeave));

@@ -101,11 +101,13 @@ class Translator final : public Engine,
   void refuse(Translation& t);
   void redirect(const Translation& from, const u8* linked, const u8* entered);
   bool decode(const interp::Unit& unit);
+  void flush();
+
+  // links.cpp
   void link(u32 number, Translation& to);
   void lead_to(const Link& from, const Translation& to);
   bool leads_to(const Link& from, const Translation& to) const;
   void take_links(Translation& from, Translation& to);
-  void flush();
   void select_code_contexts(u32 key);
   const JumpTable* known_jump_table(u32 serial);
   void add_jump(u64 linear, const u8* entry);
@@ -153,6 +155,7 @@ class Translator final : public Engine,
   bool counted_;  ///< translated code counts instructions
   ContextNumbers code_contexts_;
   static constexpr std::size_t kJumpTables = 8;
+  static const JumpTable kNoJumps;
   struct KnownJumps {
     u32 serial = 0;  ///< ContextNumbers::select() of what the table is for
     u64 used = 0;    ///< when it was last selected
