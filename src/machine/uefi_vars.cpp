@@ -6,25 +6,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
+#include "base/file_bytes.hpp"
 #include "base/log.hpp"
 #include "io/disk/file_lock.hpp"
+#include "io/disk/host_file.hpp"
 #include "machine/bios_rom.hpp"
 
 namespace vellum {
 namespace {
-
-bool write_all(int fd, u64 offset, std::span<const u8> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t done = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return false;
-    offset += static_cast<u64>(done);
-    bytes = bytes.subspan(static_cast<std::size_t>(done));
-  }
-  return true;
-}
 
 Result<> check_size(const std::string& path, u64 size) {
   if (size != 0 && size % CfiFlash::kBlock == 0 && size < BiosRom::kMaxSize) return {};
@@ -49,40 +39,25 @@ Result<std::vector<u8>> read_template(const std::string& code) {
   return std::vector<u8>(contents->bytes().begin(), contents->bytes().end());
 }
 
-Result<FileDescriptor> make_file(const std::string& path, std::span<const u8> bytes) {
-  VELLUM_TRY_ASSIGN(file, FileDescriptor::open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  if (!write_all(file.get(), 0, bytes)) {
-    const int error = errno;
-    ::unlink(path.c_str());
-    return fail_errno(fmt::format("cannot write '{}'", path), error);
-  }
-  return std::move(file);
-}
-
 Result<std::vector<u8>> read_file(const FileDescriptor& file, const std::string& path) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) return fail_errno(fmt::format("'{}'", path), errno);
   if (!S_ISREG(status.st_mode)) return fail(ErrorCode::kBadInput, "'{}' is not a regular file", path);
   VELLUM_TRY(check_size(path, static_cast<u64>(status.st_size)));
   std::vector<u8> bytes(static_cast<std::size_t>(status.st_size));
-  for (std::size_t at = 0; at < bytes.size();) {
-    const ssize_t done = ::pread(file.get(), bytes.data() + at, bytes.size() - at, static_cast<off_t>(at));
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return fail_errno(fmt::format("cannot read '{}'", path), done < 0 ? errno : EIO);
-    at += static_cast<std::size_t>(done);
-  }
+  VELLUM_TRY_ASSIGN(got, read_at(file.get(), path, 0, bytes));
+  VELLUM_TRY(check_size(path, got));  // it may have become shorter
+  bytes.resize(got);
   return bytes;
 }
 
 // For us alone.
 Result<FileDescriptor> open_file(const std::string& path, const std::string& code) {
-  Result<FileDescriptor> file;
   if (::access(path.c_str(), F_OK) != 0) {
     VELLUM_TRY_ASSIGN(initial, read_template(code));
-    file = make_file(path, initial);
-  } else {
-    file = FileDescriptor::open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    VELLUM_TRY(HostFile::create(path, initial));
   }
+  auto file = FileDescriptor::open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
   if (file && !lock_image(file->get(), path, true))
     return fail(ErrorCode::kHost, "'{}' is in use by another machine; give each a file of its own", path);
   return file;
@@ -117,9 +92,11 @@ Result<std::unique_ptr<UefiVars>> UefiVars::open(const MachineConfig& config, u6
 }
 
 bool UefiVars::store(u64 offset, std::span<const u8> bytes) {
-  if (file_ && !write_all(file_.get(), offset, bytes)) {
-    VELLUM_WARN_GUEST("--uefi-vars '{}': {}; the guest hears that its variable is not kept", path_,
-                      std::strerror(errno));
+  if (!file_) {
+    // Kept in memory only.
+  } else if (const auto written = write_at(file_.get(), path_, offset, bytes); !written) {
+    VELLUM_WARN_GUEST("--uefi-vars: {}; the guest hears that its variable is not kept",
+                      written.error().message);
     return false;
   }
   std::ranges::copy(bytes, bytes_.begin() + static_cast<std::ptrdiff_t>(offset));

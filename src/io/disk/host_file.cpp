@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/file_bytes.hpp"
 #include "io/disk/file_lock.hpp"
 
 namespace vellum {
@@ -65,17 +66,6 @@ Result<FileDescriptor> open_temporary() {
   return fd;
 }
 
-Result<> write_all(int fd, const std::string& name, u64 offset, std::span<const u8> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t part = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (part < 0 && errno == EINTR) continue;
-    if (part <= 0) return fail_errno(fmt::format("cannot write to '{}'", name), part < 0 ? errno : EIO);
-    bytes = bytes.subspan(static_cast<std::size_t>(part));
-    offset += static_cast<u64>(part);
-  }
-  return {};
-}
-
 // A new file's name is stable when its folder is.
 Result<> sync_folder_of(const std::string& path) {
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
@@ -92,7 +82,7 @@ Result<> sync_folder_of(const std::string& path) {
 Result<std::unique_ptr<HostFile>> HostFile::temporary(IoQueue& queue, const std::string& name,
                                                       std::span<const u8> bytes) {
   VELLUM_TRY_ASSIGN(fd, open_temporary());
-  VELLUM_TRY(write_all(fd.get(), name, 0, bytes));
+  VELLUM_TRY(write_at(fd.get(), name, 0, bytes));
   auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(fd), name));
   VELLUM_TRY(file->examine());
   file->sync_ = false;
@@ -101,7 +91,7 @@ Result<std::unique_ptr<HostFile>> HostFile::temporary(IoQueue& queue, const std:
 
 Result<> HostFile::create(const std::string& path, std::span<const u8> bytes) {
   VELLUM_TRY_ASSIGN(fd, FileDescriptor::open(path, O_RDWR | O_CREAT | O_EXCL));
-  auto written = write_all(fd.get(), path, 0, bytes);
+  auto written = write_at(fd.get(), path, 0, bytes);
   if (written && ::fsync(fd.get()) != 0)
     written = fail_errno(fmt::format("cannot write to '{}'", path), errno);
   if (written) written = sync_folder_of(path);
@@ -231,20 +221,12 @@ Task<int> HostFile::zero(u64 offset, u64 length, bool may_unmap) {
 
 Result<std::vector<u8>> HostFile::read_now(u64 offset, u64 length) const {
   std::vector<u8> bytes(length);
-  u64 done = 0;
-  while (done < length) {
-    const ssize_t part =
-        ::pread(fd_.get(), bytes.data() + done, length - done, static_cast<off_t>(offset + done));
-    if (part < 0 && errno == EINTR) continue;
-    if (part < 0) return fail_errno(fmt::format("cannot read '{}'", path_), errno);
-    if (part == 0) break;
-    done += static_cast<u64>(part);
-  }
+  VELLUM_TRY(read_at(fd_.get(), path_, offset, bytes));
   return bytes;
 }
 
 Result<> HostFile::write_now(u64 offset, std::span<const u8> bytes) const {
-  VELLUM_TRY(write_all(fd_.get(), path_, offset, bytes));
+  VELLUM_TRY(write_at(fd_.get(), path_, offset, bytes));
   if (sync_ && ::fdatasync(fd_.get()) != 0)
     return fail_errno(fmt::format("cannot write to '{}'", path_), errno);
   return {};
