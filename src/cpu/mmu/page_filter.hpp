@@ -1,4 +1,4 @@
-// A set of page numbers that may err on the side of containing one (a Bloom filter with one hash of 2^kBits
+// A set of page numbers that may err on the side of containing one (a Bloom filter with one hash of 2^16
 // bits).
 #pragma once
 
@@ -8,8 +8,7 @@
 
 namespace vellum {
 
-template <unsigned kBits>
-class BasicPageFilter {
+class PageFilter {
  public:
   /// Whether a bit was set that was not before.
   bool add(u64 number) {
@@ -23,13 +22,13 @@ class BasicPageFilter {
   void clear() { words_.fill(0); }
 
  private:
+  static constexpr unsigned kBits = 16;
+
   // Fibonacci hashing: the top bits of a product with 2^64 / golden ratio spread neighbours and strides
   // alike.
   static constexpr u64 hash(u64 number) { return number * 0x9e3779b97f4a7c15 >> (64 - kBits); }
 
   std::array<u64, (1 << kBits) / 64> words_{};
 };
-
-using PageFilter = BasicPageFilter<16>;
 
 }  // namespace vellum
