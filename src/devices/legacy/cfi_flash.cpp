@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <string_view>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -19,70 +21,51 @@ constexpr u8 kReady = 0x80, kEraseError = 0x20, kProgramError = 0x10;
 
 constexpr u8 kManufacturer = 0x89, kDevice = 0x18;
 
-u8 ceil_log2(u64 value) {
-  u8 n = 0;
-  while ((u64{1} << n) < value) ++n;
-  return n;
-}
-
-// JESD68.01 §4: from 0x10 on.
+// JESD68.01 §4: what is not 0.
 u8 query_byte(u64 offset, u64 size) {
+  constexpr std::string_view kSignature = "QRY", kTable = "PRI10";
   const u64 last = size / CfiFlash::kBlock - 1, unit = CfiFlash::kBlock / 256;
-  const std::array<u8, 0x34> table{
-      'Q',
-      'R',
-      'Y',  // 0x10
-      0x01,
-      0x00,
-      0x31,
-      0x00,  // primary command set, its table
-      0x00,
-      0x00,
-      0x00,
-      0x00,  // no other
-      0x45,
-      0x55,
-      0x00,
-      0x00,  // 0x1b: 4.5 to 5.5 V, no programming voltage
-      0x07,
-      0x00,
-      0x0a,
-      0x00,  // 0x1f: typical times, 2^n µs a byte, 2^n ms a block
-      0x04,
-      0x00,
-      0x04,
-      0x00,             // 0x23: at most 2^n times that
-      ceil_log2(size),  // 0x27: 2^n bytes at most
-      0x00,
-      0x00,
-      0x00,
-      0x00,                   // 0x28: 8 bits wide; no buffer
-      0x01,                   // 0x2c: one region of equal blocks
-      static_cast<u8>(last),  // 0x2d: their number less one, size / 256
-      static_cast<u8>(last >> 8),
-      static_cast<u8>(unit),
-      static_cast<u8>(unit >> 8),
-      'P',
-      'R',
-      'I',
-      '1',
-      '0',  // 0x31: nothing optional
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-      0x00,
-  };
-  return offset - 0x10 < table.size() ? table[offset - 0x10] : 0;
+  switch (offset) {
+    case 0x10:
+    case 0x11:
+    case 0x12:
+      return static_cast<u8>(kSignature[offset - 0x10]);
+    case 0x13:  // the primary command set, and where its table is
+      return 0x01;
+    case 0x15:
+      return 0x31;
+    case 0x1b:  // 4.5 to 5.5 V
+      return 0x45;
+    case 0x1c:
+      return 0x55;
+    case 0x1f:  // typically 2^n µs a byte, 2^n ms a block; at most 2^n times that
+      return 7;
+    case 0x21:
+      return 10;
+    case 0x23:
+    case 0x25:
+      return 4;
+    case 0x27:  // 2^n bytes at most
+      return static_cast<u8>(std::bit_width(size - 1));
+    case 0x2c:  // one region of equal blocks: their number less one, size / 256
+      return 1;
+    case 0x2d:
+      return static_cast<u8>(last);
+    case 0x2e:
+      return static_cast<u8>(last >> 8);
+    case 0x2f:
+      return static_cast<u8>(unit);
+    case 0x30:
+      return static_cast<u8>(unit >> 8);
+    case 0x31:  // nothing optional
+    case 0x32:
+    case 0x33:
+    case 0x34:
+    case 0x35:
+      return static_cast<u8>(kTable[offset - 0x31]);
+    default:
+      return 0;
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "devices/virtio/balloon.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/bits.hpp"
 #include "memory/give_back.hpp"
@@ -31,10 +32,6 @@ u64 features_of(const BalloonOptions& options) {
          (options.free_page_reporting ? kReporting : 0);
 }
 
-u8 byte_of(u32 value, unsigned byte) {
-  return static_cast<u8>(value >> (8 * byte));
-}
-
 void set_byte(u32& value, unsigned byte, u8 to) {
   value = (value & ~(u32{0xff} << (8 * byte))) | u32{to} << (8 * byte);
 }
@@ -60,10 +57,9 @@ Balloon::Balloon(const IoContext& context, const BalloonOptions& options, const 
 
 // The configuration space: num_pages, actual, free_page_hint_cmd_id, poison_val (§5.5.4).
 std::vector<u8> Balloon::config() const {
-  std::vector<u8> bytes;
-  for (const u32 value : {target_, actual_, u32{0}, poison_})
-    for (unsigned n = 0; n < 4; ++n) bytes.push_back(byte_of(value, n));
-  return bytes;
+  const std::array<u32, 4> values{target_, actual_, 0, poison_};
+  const auto bytes = std::bit_cast<std::array<u8, sizeof values>>(values);
+  return {bytes.begin(), bytes.end()};
 }
 
 void Balloon::config_written(u64 offset, u8 value) {

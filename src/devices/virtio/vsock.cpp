@@ -1,6 +1,7 @@
 #include "devices/virtio/vsock.hpp"
 
 #include <algorithm>
+#include <bit>
 
 namespace vellum::virtio {
 namespace {
@@ -38,9 +39,8 @@ Vsock::~Vsock() {
 }
 
 std::vector<u8> Vsock::config() const {
-  std::vector<u8> bytes(8);
-  for (unsigned n = 0; n < 8; ++n) bytes[n] = static_cast<u8>(cid_ >> (8 * n));
-  return bytes;
+  const auto bytes = std::bit_cast<std::array<u8, sizeof cid_>>(cid_);
+  return {bytes.begin(), bytes.end()};
 }
 
 void Vsock::activated() {

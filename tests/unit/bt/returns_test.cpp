@@ -93,7 +93,7 @@ TEST_P(BtReturns, ACallGoesOnWhileWhatPendsIsNotDeliverable) {
 
 // loop: CALL f; DEC ECX; JNZ loop; HLT … f: JMP g … g: INC RAX; RET, of which each becomes hot at another
 // time.
-TEST_P(BtReturns, LinksFollowAUnitThatIsTranslatedAgain) {
+TEST_P(BtReturns, UnitsThatAreTranslatedAgainGoOnToEachOther) {
   call(kCode, kCode + 0x40);
   code({0xff, 0xc9, 0x75, 0xf7, 0xf4}, kCode + 5);
   code({0xeb, 0x3e}, kCode + 0x40);
