@@ -17,9 +17,10 @@ class BtReturns : public LongGuest, public testing::WithParamInterface<ReturnOpt
  protected:
   static constexpr u64 kDeepStack = 0x200000;
 
-  BtReturns()
+  explicit BtReturns(Options::Memory memory = Options::Memory::kAuto)
       : LongGuest({.cache_bytes = 4 << 20,
                    .threshold = 0,
+                   .memory = memory,
                    .count = Options::Count::kOff,
                    .returns = GetParam().returns,
                    .by_loop = GetParam().by_loop}) {
@@ -50,27 +51,48 @@ TEST_P(BtReturns, RecursionDeeperThanTheStackOfReturnsComesBack) {
   EXPECT_LT(count("entries"), 100u);
 }
 
-// Functions that call the next one twice, each behind the one before: 2^60 calls and not one backwards.
-TEST_P(BtReturns, CallsForwardCanBeStopped) {
+// Nothing becomes hot, which would leave translated code.
+struct BtReturnsCold : BtReturns {
+  BtReturnsCold() : BtReturns(Options::Memory::kHashed) {}
+};
+
+// Functions that call the next one, and those with their bit in RBX once more, each behind the one before:
+// with all bits 2^60 calls, and not one backwards. All ways are linked before.
+TEST_P(BtReturnsCold, CallsForwardCanBeStopped) {
   constexpr u64 kFunctions = 60;
-  const auto function = [](u64 n) { return kCode + 0x100 + 16 * n; };
+  const auto function = [](u64 n) { return kCode + 0x100 + 32 * n; };
+  const auto start = [&](u64 twice) {
+    state_.rip = kCode;
+    state_.activity = Activity::kRunning;
+    state_.gpr[x86::kRbx] = twice;
+    state_.gpr[x86::kRax] = 0;
+    return run(~u64{0});
+  };
   call(kCode, function(0));
+  code({0xf4}, kCode + 5);
   for (u64 n = 0; n < kFunctions; ++n) {
     call(function(n), function(n + 1));
-    call(function(n) + 5, function(n + 1));
-    code({0xc3}, function(n) + 10);
+    code({0x48, 0x0f, 0xba, 0xe3, static_cast<int>(n), 0x73, 0x05}, function(n) + 5);  // BT RBX, n; JNC out
+    call(function(n) + 12, function(n + 1));
+    code({0xc3}, function(n) + 17);
   }
   code({0x48, 0xff, 0xc0, 0xc3}, function(kFunctions));
+  for (u64 n = 0; n < 4 * kFunctions; ++n) {
+    start(bit(n % kFunctions));
+    ASSERT_EQ(rax(), 2u);
+  }
+  const u64 entries = count("entries");
   std::thread stopper([this] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
     hazards_.set(Hazards::kStop);
   });
 
-  const Exit e = run(~u64{0});
+  const Exit e = start(~u64{0});
 
   stopper.join();
   EXPECT_TRUE(std::holds_alternative<exit::Interrupted>(e));
   EXPECT_GT(rax(), 0u);
+  EXPECT_LT(count("entries") - entries, 200u) << "it has been in translated code all the time";
 }
 
 // An NMI waits for the handler of the last one to return, which calls something first.
@@ -110,11 +132,11 @@ TEST_P(BtReturns, UnitsThatAreTranslatedAgainGoOnToEachOther) {
   EXPECT_LT(count("entries"), 100u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, BtReturns,
-                         testing::Values(ReturnOptions{"loop", true, true},
-                                         ReturnOptions{"jrcxz", true, false},
-                                         ReturnOptions{"off", false, true}),
-                         [](const auto& form) { return std::string(form.param.name); });
+const auto kForms = testing::Values(ReturnOptions{"loop", true, true}, ReturnOptions{"jrcxz", true, false},
+                                    ReturnOptions{"off", false, true});
+constexpr auto kNameOf = [](const auto& form) { return std::string(form.param.name); };
+INSTANTIATE_TEST_SUITE_P(Forms, BtReturns, kForms, kNameOf);
+INSTANTIATE_TEST_SUITE_P(Forms, BtReturnsCold, kForms, kNameOf);
 
 }  // namespace
 }  // namespace vellum::bt
