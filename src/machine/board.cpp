@@ -36,6 +36,7 @@
 #include "machine/kernel_apic.hpp"
 #include "machine/kernel_clock.hpp"
 #include "machine/kernel_doorbells.hpp"
+#include "machine/kernel_msrs.hpp"
 #include "machine/vcpu_port.hpp"
 
 namespace vellum {
@@ -136,6 +137,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   }
   if (kvm_ && kvm_->offers_clock())
     kernel_clock_ = &devices_.make<KernelClock>(*kvm_, states.next(KernelClock::power_on(*clock_)));
+  if (kvm_) kernel_msrs_ = &devices_.make<KernelMsrs>(states.next<KernelMsrs::State>());
   VELLUM_TRY(add_devices(wiring, config, resources, states));
   VELLUM_TRY(add_virtio(wiring, config, resources, states));
   const auto on_ide = [](const BoardDisk& disk) { return disk.kind != BoardDisk::Kind::kVirtio; };
@@ -385,10 +387,11 @@ Result<> Board::add_vcpus(const MachineConfig& config, const BoardResources& res
     if (in_kernel)
       VELLUM_TRY(kernel_apics_[slot->index]->connect(static_cast<kvm::KvmEngine&>(*slot->engine)));
   }
-  if (kernel_clock_ == nullptr) return {};
+  if (!kvm_) return {};
   std::vector<kvm::KvmEngine*> engines;
   for (const auto& slot : vcpus_) engines.push_back(static_cast<kvm::KvmEngine*>(slot->engine.get()));
-  return kernel_clock_->connect(std::move(engines));
+  VELLUM_TRY(kernel_msrs_->connect(engines));
+  return kernel_clock_ == nullptr ? Result<>() : kernel_clock_->connect(std::move(engines));
 }
 
 std::vector<Hazards*> Board::hazards() const {

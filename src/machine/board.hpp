@@ -77,6 +77,7 @@ class LocalApic;
 class KernelApic;
 class KernelClock;
 class KernelDoorbells;
+class KernelMsrs;
 namespace virtio {
 class Console;
 class Device;
@@ -155,6 +156,7 @@ class Board {
   std::vector<KernelApic*> kernel_apics_;
   KernelClock* kernel_clock_ = nullptr;   ///< where the engine offers it
   KernelDoorbells* doorbells_ = nullptr;  ///< likewise
+  KernelMsrs* kernel_msrs_ = nullptr;     ///< with that engine
   CoprocessorError* x87_error_ = nullptr;
   Uart16550* serial_ = nullptr;
   vga::Adapter* display_ = nullptr;

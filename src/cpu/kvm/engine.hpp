@@ -42,6 +42,11 @@ class KvmEngine final : public Engine {
   u64 clock_page() const;
   Result<> set_clock_page(u64 value);
 
+  /// An MSR as the kernel has it for this vCPU; false: it has none, or does not take the value. Only while
+  /// run() is not running.
+  bool msr(u32 number, u64& value) const { return registers_.get(number, value); }
+  bool set_msr(u32 number, u64 value) { return registers_.set(number, value); }
+
   /// The context, for tracing.
   Vcpu& vcpu() { return v_; }
 

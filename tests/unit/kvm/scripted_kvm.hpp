@@ -122,6 +122,7 @@ class ScriptedKvm final : public KvmApi {
   std::vector<kvm_cpuid_entry2> cpuid;
   std::vector<kvm_cpuid_entry2> vcpu_cpuid;  ///< as the last vCPU got it
   std::map<u32, u64> msrs;                   ///< those that there are
+  u32 refused_msr = 0;                       ///< whose every value is refused
   kvm_clock_data clock{};
   std::vector<u32> interrupts;
   u64 split_pins = 0;  ///< of KVM_CAP_SPLIT_IRQCHIP
@@ -182,6 +183,7 @@ class ScriptedKvm final : public KvmApi {
   int set_msr(unsigned long argument) {
     OneMsr one;
     copy_in(argument, one);
+    if (one.entry.index == refused_msr) return 0;
     if (const auto msr = msrs.find(one.entry.index); msr != msrs.end()) msr->second = one.entry.data;
     return 1;
   }
