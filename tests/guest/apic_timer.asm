@@ -105,6 +105,7 @@ main:
 
 wait_for_ticks:
   sti
+.hlt:
   hlt
   cli
   cmp [ticks], rbx
@@ -122,6 +123,7 @@ some_time:
   ret
 
 on_timer:
+  STEP_OVER_HLT wait_for_ticks.hlt
   inc qword [ticks]
   call apic_eoi
   iretq

@@ -39,6 +39,7 @@ main:
   OUTB 0x21, 0xfe
 .five:
   sti
+.hlt_of_five:
   hlt
   cli
   cmp qword [ticks], 5
@@ -72,6 +73,7 @@ main:
   OUTB 0x40, 0x02               ; 512
 .one:
   sti
+.hlt_of_one:
   hlt
   cli
   cmp qword [ticks], 1
@@ -121,6 +123,8 @@ main:
   ret
 
 on_timer:
+  STEP_OVER_HLT main.hlt_of_five
+  STEP_OVER_HLT main.hlt_of_one
   push rax
   inc qword [ticks]
   OUTB 0x20, 0x0b               ; read ISR

@@ -136,6 +136,7 @@ sleep:
   cmp qword [woken], 0
   jne .done
   sti
+.hlt:
   hlt
   cli
   jmp sleep
@@ -143,6 +144,7 @@ sleep:
   mov qword [woken], 0
   ret
 on_answer:
+  STEP_OVER_HLT sleep.hlt
   mov qword [woken], 1
   call apic_eoi
   iretq

@@ -88,9 +88,11 @@ ap_main:
   APIC_WRITE kApic + 0xe0, 0xffffffff
   APIC_WRITE kApic + 0xd0, eax
 .idle:
+  cli
   cmp qword [close_if], 1
   je .close
   sti
+.hlt:
   hlt
   jmp .idle
 .close:
@@ -101,6 +103,7 @@ ap_main:
   jmp .spin
 
 on_ipi:
+  STEP_OVER_HLT ap_main.hlt
   push rax
   push r13
   APIC_READ eax, APIC_ID
