@@ -60,9 +60,19 @@ void AcpiPm::press_power_button() {
   update_sci();
 }
 
-u8 AcpiPm::read_byte(u64 offset) {
+u64 AcpiPm::read(u64 offset, unsigned size) {
   std::scoped_lock lock(mutex_);
   sync();
+  u64 value = 0;
+  for (unsigned i = 0; i < size; ++i) value |= u64{byte_at(offset + i)} << (8 * i);
+  return value;
+}
+
+void AcpiPm::write(u64 offset, unsigned size, u64 value) {
+  for (unsigned i = 0; i < size; ++i) write_byte(offset + i, static_cast<u8>(value >> (8 * i)));
+}
+
+u8 AcpiPm::byte_at(u64 offset) const {
   u32 value = 0;
   unsigned byte = offset & 1;
   switch (offset & ~u64{1}) {

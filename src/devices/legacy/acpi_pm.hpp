@@ -13,13 +13,13 @@
 
 #include "base/clock.hpp"
 #include "base/snapshot.hpp"
-#include "devices/legacy/byte_device.hpp"
 #include "devices/legacy/machine_control.hpp"
 #include "irq/line.hpp"
+#include "memory/bus.hpp"
 
 namespace vellum {
 
-class AcpiPm final : public ByteDevice, public Snapshottable {
+class AcpiPm final : public BusDevice, public Snapshottable {
  public:
   static constexpr u64 kPort = 0x600, kPortCount = 12;
   static constexpr u64 kEventOffset = 0, kControlOffset = 4, kTimerOffset = 8;
@@ -49,13 +49,16 @@ class AcpiPm final : public ByteDevice, public Snapshottable {
   /// The user presses the power button: what a well-behaved guest answers by shutting down. Any thread.
   void press_power_button();
 
+  /// All bytes are of one moment: a timer read byte by byte would jump ahead where a carry comes between.
+  u64 read(u64 offset, unsigned size) override;
+  void write(u64 offset, unsigned size, u64 value) override;
   SavedState save() const override;
 
  private:
-  u8 read_byte(u64 offset) override;
-  void write_byte(u64 offset, u8 value) override;
+  void write_byte(u64 offset, u8 value);
 
   // With mutex_ held.
+  u8 byte_at(u64 offset) const;
   void sync();
   void update_sci();
   void rearm();

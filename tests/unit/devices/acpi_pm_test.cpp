@@ -1,6 +1,8 @@
 // ACPI fixed hardware.
 #include "devices/legacy/acpi_pm.hpp"
 
+#include <algorithm>
+
 #include "devices/legacy/ticks.hpp"
 #include "fixture.hpp"
 
@@ -26,6 +28,29 @@ TEST_F(AcpiPmTest, TheTimerRunsAt3_58MHzAndWrapsAt32Bits) {
   clock.skip_to(ns((u64{1} << 32) + 7));
 
   EXPECT_EQ(pm.read(kTimer, 4), 7u);
+}
+
+/// Each look at it is a tick of the timer's later.
+class TickingClock final : public Clock {
+ public:
+  u64 now_ns() const override { return now_ += 300; }
+  u64 tsc() const override { return now_; }
+  u64 tsc_hz() const override { return 1'000'000'000; }
+  bool is_virtual() const override { return true; }
+  WallTime wall_time() const override { return {}; }
+  mutable u64 now_ = 0;
+};
+
+TEST(AcpiPm, TheTimerIsReadAtOneMoment) {
+  TickingClock clock;
+  Wire sci;
+  Machine machine;
+  AcpiPm pm(clock, sci, machine);
+  std::vector<u64> values;
+  for (int n = 0; n < 1000; ++n) values.push_back(pm.read(AcpiPm::kTimerOffset, 4));
+
+  EXPECT_TRUE(std::ranges::is_sorted(values));
+  EXPECT_LT(values.back(), 2000u);
 }
 
 TEST_F(AcpiPmTest, TheTimerCannotBeWritten) {
