@@ -167,8 +167,8 @@ std::vector<u8> build_micro_ssdt(unsigned devices) {
   return finish(std::move(t));
 }
 
-// The DSDT of the board with PCI, with what depends on RAM's size (ACPI 6.4 §20.2.5.2, DefMethod; §20.2.3,
-// QWordPrefix).
+// The DSDT of the board with PCI, with what depends on RAM's size and on drives (ACPI 6.4 §20.2.5.2,
+// DefMethod; §20.2.3, QWordPrefix).
 std::vector<u8> build_pc_dsdt(const FirmwareConfig& config) {
   const auto original = dsdt_pc_bytes();
   TableBuilder t;
@@ -184,6 +184,8 @@ std::vector<u8> build_pc_dsdt(const FirmwareConfig& config) {
   const auto windows = layout::pci_windows(config.ram_size);
   set("PML0", windows.low_start.value);
   set("PMH0", windows.high_start);
+  const auto [first, second] = config.floppy_drives;
+  set("FDRV", first | u64{second} << 8);
   t.patch<u8>(kChecksumField, 0);
   return finish(std::move(t));
 }

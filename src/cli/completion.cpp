@@ -117,7 +117,8 @@ std::string zsh_script() {
       }
       // An option that may be given again is offered again.
       const bool again = row.name == "--initrd" || row.name == "--disk" || row.name == "--cdrom" ||
-                         row.name == "--net" || (row.name == "--engine" && command == "diff");
+                         row.name == "--floppy" || row.name == "--net" ||
+                         (row.name == "--engine" && command == "diff");
       values += fmt::format(" \\\n        '{}{}[{}]{}'", again ? "*" : "", row.name, escaped(row.help, "[]:"),
                             action);
     }

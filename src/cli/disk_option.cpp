@@ -118,10 +118,7 @@ Result<> apply_word(const std::vector<Key>& keys, DiskConfig& config, const std:
   return key->apply(config, value);
 }
 
-}  // namespace
-
-Result<DiskConfig> parse_disk(const std::string& text) {
-  static const std::vector<Key> keys = make_keys();
+Result<DiskConfig> parse(const std::vector<Key>& keys, const std::string& text) {
   const std::vector<std::string> words = split(text);
   DiskConfig config;
   config.file = words.front();
@@ -130,6 +127,24 @@ Result<DiskConfig> parse_disk(const std::string& text) {
   for (std::size_t i = 1; i < words.size(); ++i) VELLUM_TRY(apply_word(keys, config, words[i]));
   if (config.read_only && !config.overlay.empty())
     return fail(ErrorCode::kInvalidArgument, "'{}': readonly and overlay exclude each other", text);
+  return config;
+}
+
+}  // namespace
+
+Result<DiskConfig> parse_disk(const std::string& text) {
+  static const std::vector<Key> keys = make_keys();
+  return parse(keys, text);
+}
+
+Result<DiskConfig> parse_floppy(const std::string& text) {
+  static const std::vector<Key> keys = [] {
+    std::vector<Key> all = make_keys();
+    std::erase_if(all, [](const Key& key) { return key.name == "bus" || key.name == "serial"; });
+    return all;
+  }();
+  VELLUM_TRY_ASSIGN(config, parse(keys, text));
+  if (config.format.empty()) config.format = "raw";
   return config;
 }
 

@@ -1,4 +1,5 @@
-// The value of `--disk`: FILE[,KEY=VALUE...]. A comma in a file's name is written twice, as for QEMU.
+// The value of `--disk` and `--floppy`: FILE[,KEY=VALUE...]. A comma in a file's name is written twice, as
+// for QEMU.
 #pragma once
 
 #include <string>
@@ -9,5 +10,7 @@
 namespace vellum::cli {
 
 Result<DiskConfig> parse_disk(const std::string& text);
+/// Raw unless it says otherwise; it has no bus and no serial number.
+Result<DiskConfig> parse_floppy(const std::string& text);
 
 }  // namespace vellum::cli

@@ -66,16 +66,16 @@ Result<> parse_kvm(std::string_view text, MachineConfig& to) {
 
 // The kinds in the order given, then the others.
 Result<> parse_boot(std::string_view text, std::vector<BootFrom>& to) {
-  constexpr std::pair<std::string_view, BootFrom> kKinds[] = {{"disk", BootFrom::kDisks},
-                                                              {"cdrom", BootFrom::kCdroms}};
+  constexpr std::pair<std::string_view, BootFrom> kKinds[] = {
+      {"disk", BootFrom::kDisks}, {"cdrom", BootFrom::kCdroms}, {"floppy", BootFrom::kFloppies}};
   std::vector<BootFrom> order;
   for (std::size_t at = 0; at <= text.size();) {
     const std::string_view name = text.substr(at, text.find(',', at) - at);
     at += name.size() + 1;
     const auto* const kind = std::ranges::find(kKinds, name, [](const auto& k) { return k.first; });
     if (kind == std::end(kKinds))
-      return fail(ErrorCode::kInvalidArgument, "'{}': unknown; there are disk and cdrom, as in cdrom,disk",
-                  name);
+      return fail(ErrorCode::kInvalidArgument,
+                  "'{}': unknown; there are disk, cdrom and floppy, as in cdrom,disk", name);
     if (std::ranges::find(order, kind->second) != order.end())
       return fail(ErrorCode::kInvalidArgument, "'{}': named twice", name);
     order.push_back(kind->second);
@@ -131,7 +131,7 @@ std::vector<OptionRow> make_table() {
       {"--boot",
        "KIND,...",
        kGuest,
-       "what firmware tries first, as in cdrom,disk (disk,cdrom)",
+       "what firmware tries first, as in cdrom,disk (disk,cdrom,floppy)",
        {},
        [](Options o, Text v) { return parse_boot(v, o.machine.boot_order); }},
       {"--bios",
@@ -221,6 +221,16 @@ std::vector<OptionRow> make_table() {
        "a CD-ROM drive with this image, again for more",
        {},
        [](Options o, Text v) -> Result<> { return o.machine.cdroms.push_back(v), Result<>(); }},
+      {"--floppy",
+       "FILE[,KEY=VALUE...]",
+       kMachine,
+       "a floppy disk in a drive, again for a second: readonly, overlay, format, cache, aio",
+       {},
+       [](Options o, Text v) -> Result<> {
+         VELLUM_TRY_ASSIGN(disk, parse_floppy(v));
+         o.machine.floppies.push_back(std::move(disk));
+         return {};
+       }},
       {"--net",
        "KIND[,KEY=VALUE...]",
        kMachine,

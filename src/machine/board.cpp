@@ -10,10 +10,12 @@
 #include "cpu/state_check.hpp"
 #include "devices/display/vga_ports.hpp"
 #include "devices/display/vga_window.hpp"
+#include "devices/floppy/controller.hpp"
 #include "devices/ide/piix3_ide.hpp"
 #include "devices/legacy/acpi_pm.hpp"
 #include "devices/legacy/cfi_flash.hpp"
 #include "devices/legacy/i8042.hpp"
+#include "devices/legacy/isa_dma.hpp"
 #include "devices/legacy/misc_ports.hpp"
 #include "devices/legacy/pit.hpp"
 #include "devices/legacy/port_view.hpp"
@@ -140,8 +142,9 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   if (kvm_) kernel_msrs_ = &devices_.make<KernelMsrs>(states.next<KernelMsrs::State>());
   VELLUM_TRY(add_devices(wiring, config, resources, states));
   VELLUM_TRY(add_virtio(wiring, config, resources, states));
-  const auto on_ide = [](const BoardDisk& disk) { return disk.kind != BoardDisk::Kind::kVirtio; };
-  if (std::ranges::any_of(resources.disks, on_ide)) VELLUM_TRY(add_ide(wiring, resources, states));
+  if (std::ranges::any_of(resources.disks, &BoardDisk::on_ide))
+    VELLUM_TRY(add_ide(wiring, resources, states));
+  if (floppy_drives_[0] != 0) VELLUM_TRY(add_floppies(wiring, resources, states));
   if (!resources.bios.empty()) VELLUM_TRY(add_firmware(config, resources, states));
   if (config.display == DisplayKind::kStd) VELLUM_TRY(add_display(resources, states));
   ram_->on_remap([this] { remapped(); });
@@ -165,9 +168,12 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
   VELLUM_TRY(ports_.add(Pit::kPort, Pit::kPortCount, pit, "pit"));
   VELLUM_TRY(ports_.add(Pit::kControlBPort, 1, view(pit, Pit::kControlBOffset), "pit"));
 
-  auto& rtc =
-      devices_.make<Rtc>(*clock_, router.isa_line(Rtc::kIrq),
-                         states.next(Rtc::State::power_up(ram_->low_size(), ram_->high_size(), config.cpus)));
+  for (unsigned n = 0; const BoardDisk& disk : resources.disks)
+    if (disk.kind == BoardDisk::Kind::kFloppy)
+      floppy_drives_.at(n++) = floppy::format_of(disk.disk->size())->drive_type;
+  auto& rtc = devices_.make<Rtc>(
+      *clock_, router.isa_line(Rtc::kIrq),
+      states.next(Rtc::State::power_up(ram_->low_size(), ram_->high_size(), config.cpus, floppy_drives_)));
   VELLUM_TRY(ports_.add(Rtc::kPort, Rtc::kPortCount, rtc, "rtc"));
 
   serial_ = &devices_.make<Uart16550>("uart0", resources.serial, router.isa_line(layout::kCom1Irq),
@@ -190,6 +196,10 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
     pci_ = root;
     if (doorbells_ != nullptr) pci_->bus->memory().offer_doorbells(*doorbells_);
     if (wiring.msi_ports != nullptr) pci_->bus->set_msi_ports(*wiring.msi_ports);
+    dma_ = &devices_.make<IsaDma>(DmaView(*ram_), states.next<IsaDma::State>());
+    VELLUM_TRY(ports_.add(IsaDma::kFirstPort, IsaDma::kFirstCount, dma_->first_ports(), "isa-dma"));
+    VELLUM_TRY(ports_.add(IsaDma::kSecondPort, IsaDma::kSecondCount, dma_->second_ports(), "isa-dma"));
+    VELLUM_TRY(ports_.add(IsaDma::kPagePort, IsaDma::kPageCount, dma_->page_ports(), "isa-dma"));
   } else {
     VELLUM_TRY(ports_.add(AcpiPm::kPort, AcpiPm::kPortCount, pm, "acpi-pm"));
     VELLUM_TRY(ports_.add(ResetPort::kPort, ResetPort::kPortCount, reset, "reset-port"));
@@ -309,7 +319,7 @@ Result<> Board::add_display(const BoardResources& resources, StateQueue& states)
 Result<> Board::add_ide(Wiring& wiring, const BoardResources& resources, StateQueue& states) {
   ide::Piix3Ide::Drives drives;
   for (const BoardDisk& disk : resources.disks) {
-    if (disk.kind == BoardDisk::Kind::kVirtio) continue;
+    if (!disk.on_ide()) continue;
     const bool cdrom = disk.kind == BoardDisk::Kind::kCdrom;
     unsigned place = cdrom ? 2 : 0;
     for (unsigned n = 0; n < 4 && drives[place / 2][place % 2].medium; ++n) place = (place + 1) % 4;
@@ -330,6 +340,24 @@ Result<> Board::add_ide(Wiring& wiring, const BoardResources& resources, StateQu
   return {};
 }
 
+Result<> Board::add_floppies(Wiring& wiring, const BoardResources& resources, StateQueue& states) {
+  using floppy::Controller;
+  VELLUM_ASSERT(dma_ != nullptr, "floppy disk drives need DMA");
+  Controller::Media media;
+  for (unsigned n = 0; const BoardDisk& disk : resources.disks) {
+    if (disk.kind != BoardDisk::Kind::kFloppy) continue;
+    boot_floppies_.push_back(floppy_drive_path(n));
+    media.at(n++) = disk.disk;
+  }
+  const IoContext context{loop_, virtual_clock_ != nullptr};
+  auto& controller =
+      devices_.make<Controller>(context, std::move(media), wiring.router.isa_line(Controller::kIrq), *dma_,
+                                states.next<Controller::State>());
+  auto& input = devices_.make<PortView>(controller, Controller::kInputPort - Controller::kPort);
+  VELLUM_TRY(ports_.add(Controller::kPort, Controller::kPortCount, controller, "floppy"));
+  return ports_.add(Controller::kInputPort, 1, input, "floppy");
+}
+
 Result<> Board::add_firmware(const MachineConfig& config, const BoardResources& resources,
                              StateQueue& states) {
   VELLUM_ASSERT(pci_, "firmware in ROM needs the host bridge");
@@ -342,9 +370,11 @@ Result<> Board::add_firmware(const MachineConfig& config, const BoardResources& 
         devices_.make<CfiFlash>(*ram_, ram_->add_block(size), start, *vars, states.next<CfiFlash::State>());
     VELLUM_TRY(mmio_.add(start.value, size, flash, "flash"));
   }
-  FirmwareRequest request{config.cpus, config.display == DisplayKind::kStd, {}};
+  FirmwareRequest request{config.cpus, config.display == DisplayKind::kStd, floppy_drives_, {}};
   for (const BootFrom from : config.boot_order) {
-    const auto& paths = from == BootFrom::kDisks ? boot_disks_ : boot_cdroms_;
+    const auto& paths = from == BootFrom::kDisks    ? boot_disks_
+                        : from == BootFrom::kCdroms ? boot_cdroms_
+                                                    : boot_floppies_;
     request.boot_order.insert(request.boot_order.end(), paths.begin(), paths.end());
   }
   auto& fw_cfg = devices_.make<FwCfg>(*space_, firmware_items(*ram_, request), states.next<FwCfg::State>());
@@ -414,6 +444,7 @@ Result<> Board::start_like_firmware() {
   }
   if (pci_) VELLUM_TRY(pci_->start_like_firmware(ram_->size()));
   if (ide_ != nullptr) ide_->enable_channels();
+  if (dma_ != nullptr) dma_->open_cascade();
   return {};
 }
 

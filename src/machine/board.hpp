@@ -34,7 +34,8 @@ namespace vellum {
 class FlashContents;
 
 struct BoardDisk {
-  enum class Kind : u8 { kVirtio, kIde, kCdrom };
+  enum class Kind : u8 { kVirtio, kIde, kCdrom, kFloppy };
+  bool on_ide() const { return kind == Kind::kIde || kind == Kind::kCdrom; }
   std::shared_ptr<Disk> disk;
   std::string serial;  ///< up to 20 bytes, for GET_ID
   Kind kind = Kind::kVirtio;
@@ -55,7 +56,7 @@ struct BoardResources {
   TraceSink* trace = nullptr;  ///< where MachineConfig::trace goes
   /// Where devices with work of their own do it; null: there may be none of those.
   EventLoop* loop = nullptr;
-  std::vector<BoardDisk> disks = {};      ///< those on the IDE controller: four
+  std::vector<BoardDisk> disks = {};      ///< those on the IDE controller: four; floppy disks: two
   std::vector<BoardNet> nets = {};        ///< a virtio-net each
   std::span<const u8> bios = {};          ///< firmware for the ROM, as read_bios() checks it; empty: none
   PacedSink* console = nullptr;           ///< the output of a virtio-console, or null: there is none
@@ -72,6 +73,7 @@ namespace ide {
 class Piix3Ide;
 }
 class CoprocessorError;
+class IsaDma;
 class VcpuBoard;
 class LocalApic;
 class KernelApic;
@@ -101,6 +103,8 @@ class Board {
   Uart16550& serial() { return *serial_; }
   virtio::Console* console() { return console_; }  ///< null: there is none
 
+  /// The drives' types, as in CMOS RAM; 0: none.
+  std::array<u8, 2> floppy_drives() const { return floppy_drives_; }
   /// The display adapter; null on a board without.
   const vga::Adapter* display() const { return display_; }
   /// The PCI bus and its bridges; null on a board without.
@@ -134,6 +138,8 @@ class Board {
   /// Gives it the board's transport. Its PCI slot, or its place among those over MMIO.
   Result<u8> add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states);
   Result<> add_ide(Wiring& wiring, const BoardResources& resources, StateQueue& states);
+  /// Floppy disk drives, where there are any.
+  Result<> add_floppies(Wiring& wiring, const BoardResources& resources, StateQueue& states);
   Result<> add_display(const BoardResources& resources, StateQueue& states);
   Result<> add_firmware(const MachineConfig& config, const BoardResources& resources, StateQueue& states);
   /// Memory has other places now: whoever knows the old ones has to hear of it. Any thread.
@@ -162,7 +168,9 @@ class Board {
   vga::Adapter* display_ = nullptr;
   ide::Piix3Ide* ide_ = nullptr;
   std::optional<PciRoot> pci_;
-  std::vector<std::string> boot_disks_, boot_cdroms_;  ///< how firmware calls them
+  IsaDma* dma_ = nullptr;
+  std::array<u8, 2> floppy_drives_{};
+  std::vector<std::string> boot_disks_, boot_cdroms_, boot_floppies_;  ///< how firmware calls them
   unsigned virtio_mmio_ = 0;
   virtio::Console* console_ = nullptr;
 };

@@ -19,7 +19,7 @@ Result<> check_boot(const MachineConfig& config) {
     return fail(ErrorCode::kInvalidArgument, "--uefi-vars '{}': add --firmware uefi, which uses them",
                 config.uefi_vars);
   if (!config.kernel.empty()) return {};
-  if (config.bios.empty() && config.disks.empty() && config.cdroms.empty())
+  if (config.bios.empty() && config.disks.empty() && config.cdroms.empty() && config.floppies.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "nothing to boot; give a disk image, or a kernel with --kernel FILE");
   if (!config.initrds.empty())
@@ -60,6 +60,15 @@ Result<> check_ide(const MachineConfig& config) {
   return {};
 }
 
+Result<> check_floppies(const MachineConfig& config) {
+  if (config.floppies.size() > 2)
+    return fail(ErrorCode::kInvalidArgument, "--floppy: a PC has 2 floppy disk drives, and {} were given",
+                config.floppies.size());
+  if (!config.floppies.empty() && config.board == BoardKind::kMicro)
+    return fail(ErrorCode::kInvalidArgument, "--floppy needs DMA, which --board micro lacks; use --board pc");
+  return {};
+}
+
 Result<> check_balloon(const MachineConfig& config) {
   if (!config.balloon) return {};
   const u64 size = config.balloon->size;
@@ -83,6 +92,7 @@ Result<> check_config(const MachineConfig& config) {
   VELLUM_TRY(check_boot(config));
   VELLUM_TRY(check_display(config));
   VELLUM_TRY(check_ide(config));
+  VELLUM_TRY(check_floppies(config));
   if (config.cpus == 0) return fail(ErrorCode::kInvalidArgument, "--cpus 0: a machine needs at least 1 vCPU");
   if (config.cpus > kMaxCpus)
     return fail(ErrorCode::kInvalidArgument,

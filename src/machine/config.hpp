@@ -27,7 +27,7 @@ enum class DisplayKind : u8 {
 };
 
 /// What firmware looks for a system on.
-enum class BootFrom : u8 { kDisks, kCdroms };
+enum class BootFrom : u8 { kDisks, kCdroms, kFloppies };
 /// What starts a machine without a kernel.
 enum class FirmwareKind : u8 { kBios, kUefi };
 
@@ -57,7 +57,7 @@ struct MachineConfig {
   FirmwareKind firmware = FirmwareKind::kBios;
   std::string bios;       ///< path of the firmware; empty: the kind's default, if there is no kernel
   std::string uefi_vars;  ///< path of the file that keeps UEFI's variables, or empty
-  std::vector<BootFrom> boot_order{BootFrom::kDisks, BootFrom::kCdroms};
+  std::vector<BootFrom> boot_order{BootFrom::kDisks, BootFrom::kCdroms, BootFrom::kFloppies};
   std::vector<std::string> initrds;  ///< paths: joined to one initrd, or a multiboot kernel's modules
   std::string append;                ///< the kernel's command line
   std::string protocol = "auto";
@@ -77,6 +77,7 @@ struct MachineConfig {
   ConsoleKind console = ConsoleKind::kSerial;
   std::vector<DiskConfig> disks;     ///< a virtio-blk each, or on the IDE controller
   std::vector<std::string> cdroms;   ///< paths of images, each in a CD-ROM drive on the IDE controller
+  std::vector<DiskConfig> floppies;  ///< in a floppy disk drive each
   std::vector<net::NetConfig> nets;  ///< a virtio-net each
   DisplayKind display = DisplayKind::kAuto;
   std::string screenshot;   ///< path that the screen goes to at the end, or empty

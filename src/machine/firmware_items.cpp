@@ -42,6 +42,7 @@ FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request) {
   tables.pci = true;
   tables.ram_size = ram.size();
   tables.display = request.display;
+  tables.floppy_drives = request.floppy_drives;
   AcpiFiles acpi = build_acpi_files(tables);
   items.add_file("etc/acpi/tables", std::move(acpi.tables));
   items.add_file("etc/acpi/rsdp", std::move(acpi.rsdp));
@@ -55,6 +56,11 @@ FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request) {
 
 std::string ide_drive_path(unsigned channel, unsigned drive) {
   return fmt::format("/pci@i0cf8/ide@1,1/drive@{:x}/disk@{:x}", channel, drive);
+}
+
+// SeaBIOS looks for the controller by its first port, which has nothing in this mode.
+std::string floppy_drive_path(unsigned drive) {
+  return fmt::format("/pci@i0cf8/isa@1/fdc@03f0/floppy@{:x}", drive);
 }
 
 std::string virtio_disk_path(u8 devfn) {

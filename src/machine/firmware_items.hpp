@@ -13,7 +13,8 @@ namespace vellum {
 struct FirmwareRequest {
   unsigned cpus = 1;
   bool display = false;
-  /// Open Firmware paths of what can be booted, as ide_drive_path() and virtio_disk_path() make them; the
+  std::array<u8, 2> floppy_drives{};  ///< their types, as in CMOS RAM; 0: none
+  /// Open Firmware paths of what can be booted, as the functions below make them; the
   /// first is tried first.
   std::vector<std::string> boot_order;
 };
@@ -24,5 +25,7 @@ FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request);
 std::string ide_drive_path(unsigned channel, unsigned drive);
 /// The path of a virtio-blk disk in that slot of the PCI bus.
 std::string virtio_disk_path(u8 devfn);
+/// The path of a floppy disk drive.
+std::string floppy_drive_path(unsigned drive);
 
 }  // namespace vellum

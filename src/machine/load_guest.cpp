@@ -20,7 +20,8 @@ Result<> load_guest(Board& board, const MachineConfig& config, const LoadProgres
                       config.board == BoardKind::kPc,
                       config.memory,
                       board.virtio_mmio_devices(),
-                      board.display() != nullptr};
+                      board.display() != nullptr,
+                      board.floppy_drives()};
   VELLUM_TRY_ASSIGN(plan, load(request, board.ram(), progress));
   spdlog::info("{}: {}", config.kernel, plan.description);
 

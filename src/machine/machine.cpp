@@ -8,6 +8,7 @@
 
 #include "base/assert.hpp"
 #include "base/log.hpp"
+#include "devices/floppy/format.hpp"
 #include "devices/ide/registers.hpp"
 #include "devices/virtio/console.hpp"
 #include "io/disk/open_disk.hpp"
@@ -168,6 +169,17 @@ Result<> Machine::open_disks() {
     if ((*disk)->size() < ide::kCdSector)
       return fail(ErrorCode::kBadInput, "--cdrom '{}' has no sector of 2048 bytes", path);
     disks_.push_back({std::move(*disk), "", BoardDisk::Kind::kCdrom});
+  }
+  for (const DiskConfig& config : config_.floppies) {
+    auto disk = open_disk(loop_, config, config_.clock == ClockKind::kVirtual);
+    if (!disk) return tl::unexpected(std::move(disk).error().context("--floppy"));
+    if (floppy::format_of((*disk)->size()) == nullptr)
+      return fail(
+          ErrorCode::kBadInput,
+          "--floppy '{}': no floppy disk has {} bytes; it is one of 360K, 720K, 1200K, 1440K and 2880K, "
+          "and 'truncate -s 1440K FILE' makes an empty one",
+          config.file, (*disk)->size());
+    disks_.push_back({std::move(*disk), "", BoardDisk::Kind::kFloppy});
   }
   return {};
 }

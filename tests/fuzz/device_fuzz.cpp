@@ -13,6 +13,7 @@
 #include "devices/legacy/coprocessor_error.hpp"
 #include "devices/legacy/fw_cfg.hpp"
 #include "devices/legacy/i8042.hpp"
+#include "devices/legacy/isa_dma.hpp"
 #include "devices/legacy/misc_ports.hpp"
 #include "devices/legacy/pit.hpp"
 #include "devices/legacy/rtc.hpp"
@@ -29,6 +30,9 @@ struct PortRange {
 };
 // All that answer on the board (LLVMFuzzerInitialize() sees to it).
 constexpr PortRange kPorts[] = {
+    {IsaDma::kFirstPort, IsaDma::kFirstCount},
+    {IsaDma::kSecondPort, IsaDma::kSecondCount},
+    {IsaDma::kPagePort, IsaDma::kPageCount},
     {0x20, 2},  // 8259s
     {0xa0, 2},
     {0x4d0, 2},  // ELCR

@@ -58,7 +58,8 @@ constexpr bool is_time_register(u8 i) {
 
 }  // namespace
 
-Rtc::State Rtc::State::power_up(u64 low_memory, u64 high_memory, unsigned cpus) {
+Rtc::State Rtc::State::power_up(u64 low_memory, u64 high_memory, unsigned cpus,
+                                std::array<u8, 2> floppy_drives) {
   State s;
   s.ram[kA] = a::kDividerRun | 6;  // 1024 Hz, as firmware programs it
   s.ram[kB] = b::k24Hour;
@@ -77,7 +78,11 @@ Rtc::State Rtc::State::power_up(u64 low_memory, u64 high_memory, unsigned cpus) 
   const u64 above_4g = std::min<u64>(high_memory / (64 * kKiB), 0xff'ffff);
   put16(0x5b, above_4g);
   s.ram[0x5d] = static_cast<u8>(above_4g >> 16);
-  s.ram[0x14] = 0x02;  // equipment: a coprocessor, no floppy drives
+  const auto [first, second] = floppy_drives;
+  s.ram[0x10] = static_cast<u8>(first << 4 | second);
+  // Equipment: a coprocessor; bit 0 any floppy drives, 7..6 how many beyond the first.
+  s.ram[0x14] =
+      static_cast<u8>(0x02 | (first != 0 || second != 0 ? 0x01 : 0) | (first != 0 && second != 0 ? 0x40 : 0));
   // What Bochs' and QEMU's firmware looks for: further processors; boot from disk (2), CD-ROM (3), floppy
   // (1).
   s.ram[0x5f] = static_cast<u8>(cpus - 1);

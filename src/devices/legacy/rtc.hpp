@@ -45,8 +45,9 @@ class Rtc final : public ByteDevice, public Snapshottable, public StatSource {
     u64 seen_ns = 0;      ///< flags in register C are computed up to here
     State() {}
     /// Power-on with a good battery: 24 h, BCD, and the RAM as firmware leaves it for a machine with this
-    /// much memory below and above 4 GiB, in bytes.
-    static State power_up(u64 low_memory, u64 high_memory, unsigned cpus = 1);
+    /// much memory below and above 4 GiB, in bytes, and these floppy disk drives (0: none; 1 to 5 by size).
+    static State power_up(u64 low_memory, u64 high_memory, unsigned cpus = 1,
+                          std::array<u8, 2> floppy_drives = {});
     bool operator==(const State&) const = default;
     template <class V>
     void visit(V& v) {

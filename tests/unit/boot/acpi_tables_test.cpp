@@ -185,6 +185,17 @@ TEST_F(Disassembly, NorHasThatOfABoardWithPci) {
   EXPECT_EQ(disassemble("DSDT", false).find("Device (PCI0)"), std::string::npos);
 }
 
+TEST(AcpiTables, FloppyDiskDrivesAreInTheDsdt) {
+  const auto shown = [](std::array<u8, 2> drives) {
+    const auto all =
+        build_acpi_tables(GuestPhys(0), {.pci = true, .ram_size = 1 << 20, .floppy_drives = drives});
+    const std::string text(all.begin(), all.end());
+    return text.substr(text.find("FDRV") + 6, 9);  // after its flags and Return's opcode
+  };
+  EXPECT_EQ(shown({0, 0}), std::string("\x0e\0\0\0\0\0\0\0\0", 9));
+  EXPECT_EQ(shown({4, 5}), std::string("\x0e\4\5\0\0\0\0\0\0", 9));
+}
+
 TEST_F(Disassembly, VirtioDevicesOfABoardWithoutPciAreListed) {
   const std::string text = disassemble("SSDT", false, layout::kVirtioMmioSlots);
   EXPECT_EQ(text.find("rror"), std::string::npos) << text;

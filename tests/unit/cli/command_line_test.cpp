@@ -158,16 +158,26 @@ TEST(CommandLine, UefiIsChosenByKind) {
 
 TEST(CommandLine, TheBootOrderNamesKindsAndEndsWithTheOthers) {
   using enum BootFrom;
-  EXPECT_EQ(run_options({"run", "disk"}).machine.boot_order, (std::vector{kDisks, kCdroms}));
+  EXPECT_EQ(run_options({"run", "disk"}).machine.boot_order, (std::vector{kDisks, kCdroms, kFloppies}));
   EXPECT_EQ(run_options({"run", "disk", "--boot", "cdrom"}).machine.boot_order,
-            (std::vector{kCdroms, kDisks}));
-  EXPECT_EQ(run_options({"run", "disk", "--boot", "disk,cdrom"}).machine.boot_order,
-            (std::vector{kDisks, kCdroms}));
-  EXPECT_EQ(error_of({"run", "disk", "--boot", "cdrom,floppy"}),
-            "--boot 'floppy': unknown; there are disk and cdrom, as in cdrom,disk");
+            (std::vector{kCdroms, kDisks, kFloppies}));
+  EXPECT_EQ(run_options({"run", "disk", "--boot", "floppy,disk"}).machine.boot_order,
+            (std::vector{kFloppies, kDisks, kCdroms}));
+  EXPECT_EQ(error_of({"run", "disk", "--boot", "cdrom,net"}),
+            "--boot 'net': unknown; there are disk, cdrom and floppy, as in cdrom,disk");
   EXPECT_EQ(error_of({"run", "disk", "--boot", "disk,disk"}), "--boot 'disk': named twice");
   EXPECT_EQ(error_of({"run", "disk", "--boot", ""}),
-            "--boot '': unknown; there are disk and cdrom, as in cdrom,disk");
+            "--boot '': unknown; there are disk, cdrom and floppy, as in cdrom,disk");
+}
+
+TEST(CommandLine, FloppyDisks) {
+  const auto machine = run_options({"run", "--floppy", "a", "--floppy", "b,readonly"}).machine;
+  EXPECT_EQ(machine.floppies.at(0).file, "a");
+  EXPECT_TRUE(machine.floppies.at(1).read_only);
+  EXPECT_EQ(error_of({"run", "--floppy", "a", "--floppy", "b", "--floppy", "c"}),
+            "--floppy: a PC has 2 floppy disk drives, and 3 were given");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--board", "micro", "--floppy", "a"}),
+            "--floppy needs DMA, which --board micro lacks; use --board pc");
 }
 
 TEST(CommandLine, ADisplayIsThereWithFirmwareUnlessToldOtherwise) {

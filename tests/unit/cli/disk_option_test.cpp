@@ -33,6 +33,14 @@ TEST(DiskOption, AllKeys) {
   EXPECT_EQ(parse_disk("x,overlay=tmp")->overlay, "tmp");
 }
 
+TEST(DiskOption, AFloppyDiskIsRawAndHasNoBus) {
+  EXPECT_EQ(parse_floppy("a.img,readonly")->format, "raw");
+  EXPECT_EQ(parse_floppy("a.img,format=qcow2")->format, "qcow2");
+  const auto on_a_bus = parse_floppy("a.img,bus=ide");
+  ASSERT_FALSE(on_a_bus);
+  EXPECT_NE(on_a_bus.error().message.find("'bus': unknown"), std::string::npos);
+}
+
 TEST(DiskOption, ErrorsNameTheWord) {
   EXPECT_NE(error_of("").find("begins with a file's name"), std::string::npos);
   EXPECT_NE(error_of(",readonly").find("begins with a file's name"), std::string::npos);

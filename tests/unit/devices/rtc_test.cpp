@@ -267,6 +267,16 @@ TEST_F(RtcTest, ReportsTheMemorySize) {
   EXPECT_EQ(get(0x5b) | get(0x5c) << 8 | get(0x5d) << 16, 1024 * 16);
 }
 
+TEST_F(RtcTest, ReportsFloppyDiskDrives) {
+  const auto ram = [](std::array<u8, 2> drives) { return Rtc::State::power_up(1 << 20, 0, 1, drives).ram; };
+  EXPECT_EQ(get(0x10), 0);
+  EXPECT_EQ(get(0x14), 0x02);
+  EXPECT_EQ(ram({4, 0})[0x10], 0x40);
+  EXPECT_EQ(ram({4, 0})[0x14], 0x03);
+  EXPECT_EQ(ram({4, 5})[0x10], 0x45);
+  EXPECT_EQ(ram({4, 5})[0x14], 0x43);
+}
+
 TEST_F(RtcTest, TheRamChecksumHolds) {
   unsigned sum = 0;
   for (unsigned i = 0x10; i < 0x2e; ++i) sum += get(i);

@@ -111,14 +111,14 @@ TEST_F(BoardTest, SavesEveryStatefulPartOnce) {
   const auto board = make();
   std::multiset<std::string> kinds;
   for (const auto& state : board->save()) kinds.insert(state.kind);
-  for (const char* kind :
-       {"clock", "pic8259", "ioapic", "pit8254", "rtc-mc146818", "i8042", "acpi-pm", "coprocessor-error",
-        "post-code", "reset-port", "system-control-a", "i440fx", "piix3", "piix4-pm", "pci-config-ports"})
+  for (const char* kind : {"clock", "pic8259", "ioapic", "pit8254", "rtc-mc146818", "i8042", "acpi-pm",
+                           "coprocessor-error", "post-code", "reset-port", "system-control-a", "i440fx",
+                           "piix3", "piix4-pm", "pci-config-ports", "isa-dma"})
     EXPECT_EQ(kinds.count(kind), 1u) << kind;
   EXPECT_EQ(kinds.count("uart16550"), 2u);
   EXPECT_EQ(kinds.count("local-apic"), 3u);
   EXPECT_EQ(kinds.count("vcpu"), 3u);
-  EXPECT_EQ(kinds.size(), 23u);
+  EXPECT_EQ(kinds.size(), 24u);
 }
 
 // Timers remember up to when they were computed, and a constructor brings them to the present: the bytes are
@@ -268,6 +268,37 @@ TEST_F(BoardTest, IdeDrivesAreWhereTheyAreOnEveryPc) {
   ports.write(0x1f6, 1, 0xe0);
   ports.write(0x1f7, 1, 0xec);
   EXPECT_EQ(ports.read(0x1f0, 2), 0x0040u);
+  const auto saved = board->save();
+  const auto restored = Board::create(config, resources, saved);
+  ASSERT_TRUE(restored) << restored.error().message;
+  expect_equal(comparable((*restored)->save()), comparable(saved));
+}
+
+TEST_F(BoardTest, FloppyDisksAreReadByDmaAndTheirDrivesAreToldOf) {
+  const auto loop = std::move(*EventLoop::create());
+  BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
+  const auto disk = std::make_shared<test::MemoryDisk>();
+  disk->bytes.assign(1440 << 10, 0x5a);
+  resources.disks.push_back({disk, "", BoardDisk::Kind::kFloppy});
+  const auto board = std::move(*Board::create(config, resources));
+  ASSERT_TRUE(board->start_like_firmware());
+  auto& ports = space(*board).ports;
+  const auto out = [&ports](u64 port, std::initializer_list<u8> bytes) {
+    for (const u8 byte : bytes) ports.write(port, 1, byte);
+  };
+
+  EXPECT_EQ(board->floppy_drives(), (std::array<u8, 2>{4, 0}));
+  out(0x70, {0x10});
+  EXPECT_EQ(ports.read(0x71, 1), 0x40u);
+  out(0x0b, {0x46});
+  out(0x04, {0x00, 0x80});
+  out(0x05, {0xff, 0x01});
+  out(0x0a, {0x02});
+  out(0x3f2, {0x1c});
+  out(0x3f7, {0x00});
+  out(0x3f5, {0xe6, 0, 0, 0, 1, 2, 18, 0x1b, 0xff});
+  EXPECT_EQ(ports.read(0x3f4, 1), 0xd0u);
+  EXPECT_EQ(*board->ram().host(GuestPhys(0x81ff)), 0x5a);
   const auto saved = board->save();
   const auto restored = Board::create(config, resources, saved);
   ASSERT_TRUE(restored) << restored.error().message;
