@@ -231,6 +231,16 @@ std::vector<OptionRow> make_table() {
          o.machine.floppies.push_back(std::move(disk));
          return {};
        }},
+      {"--virtio",
+       "KIND",
+       kMachine,
+       "what drivers virtio devices show themselves to: of today, of old too, or only of old (modern)",
+       {"modern", "transitional", "legacy"},
+       [](Options o, Text v) -> Result<> {
+         using enum virtio::PciInterface;
+         o.machine.virtio = v == "transitional" ? kTransitional : v == "legacy" ? kLegacy : kModern;
+         return {};
+       }},
       {"--net",
        "KIND[,KEY=VALUE...]",
        kMachine,

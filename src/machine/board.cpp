@@ -57,6 +57,7 @@ struct Board::Wiring {
   Pic& pic;
   GsiRouter& router;
   MsiPorts* msi_ports;  ///< null: there are none
+  virtio::PciInterface virtio;
 };
 
 Board::~Board() {
@@ -123,7 +124,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
   bus.attach(ioapic);
   VELLUM_TRY(mmio_.add(IoApic::kDefaultAddress, IoApic::kSize, ioapic, "ioapic"));
   auto& router = devices_.make<GsiRouter>(pic, ioapic, bus);
-  Wiring wiring{bus, pic, router, remote != nullptr ? &remote->msi_ports() : nullptr};
+  Wiring wiring{bus, pic, router, remote != nullptr ? &remote->msi_ports() : nullptr, config.virtio};
 
   for (unsigned index = 0; index < config.cpus; ++index) {
     auto& slot = *vcpus_.emplace_back(std::make_unique<VcpuSlot>(index));
@@ -229,8 +230,8 @@ Result<> Board::add_devices(Wiring& wiring, const MachineConfig& config, const B
 Result<u8> Board::add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states) {
   if (pci_) {
     VELLUM_TRY_ASSIGN(slot, pci_->free_slot());
-    auto& function =
-        devices_.make<virtio::PciTransport>(*pci_->bus, device, states.next<virtio::PciTransport::State>());
+    auto& function = devices_.make<virtio::PciTransport>(
+        *pci_->bus, device, states.next<virtio::PciTransport::State>(), wiring.virtio);
     pci_->bus->add(slot, function);
     return slot;
   }

@@ -69,6 +69,12 @@ Result<> check_floppies(const MachineConfig& config) {
   return {};
 }
 
+Result<> check_virtio(const MachineConfig& config) {
+  if (config.virtio == virtio::PciInterface::kModern || config.board != BoardKind::kMicro) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "--virtio: the legacy interface is over PCI, which --board micro lacks; use --board pc");
+}
+
 Result<> check_balloon(const MachineConfig& config) {
   if (!config.balloon) return {};
   const u64 size = config.balloon->size;
@@ -119,6 +125,7 @@ Result<> check_config(const MachineConfig& config) {
     return fail(ErrorCode::kInvalidArgument,
                 "--vsock with --clock virtual: time would fly past a guest that waits for an answer; use "
                 "--clock real");
+  VELLUM_TRY(check_virtio(config));
   VELLUM_TRY(check_balloon(config));
   VELLUM_TRY(net::check_nets(config.nets));
   if (!config.trace_file.empty() && config.trace == TraceKind::kNone)

@@ -10,6 +10,7 @@
 #include "base/trace.hpp"
 #include "cpu/bt/options.hpp"
 #include "cpu/kvm/irqchip.hpp"
+#include "devices/virtio/pci_interface.hpp"
 #include "io/disk/disk_config.hpp"
 #include "io/net/net_config.hpp"
 
@@ -71,7 +72,8 @@ struct MachineConfig {
   bool kvm_doorbells = true;  ///< the kernel answers virtqueues' notifications
   std::string cpu_model = "auto";
   ClockKind clock = ClockKind::kReal;
-  bool rng = false;  ///< virtio-rng
+  virtio::PciInterface virtio = virtio::PciInterface::kModern;  ///< of all virtio devices
+  bool rng = false;                                             ///< virtio-rng
   std::optional<BalloonConfig> balloon;
   std::optional<VsockConfig> vsock;
   ConsoleKind console = ConsoleKind::kSerial;

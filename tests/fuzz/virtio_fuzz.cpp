@@ -1,7 +1,7 @@
-// Drives virtio devices as a hostile driver does: through their registers, over PCI or MMIO, and through
-// rings and buffers in guest memory that are made of the input's bytes and change between steps. Nothing may
-// be accessed outside of guest RAM (it has guard pages), the device answers or wants a reset, and its state
-// is taken by another one.
+// Drives virtio devices as a hostile driver does: through their registers, over PCI, its legacy interface or
+// MMIO, and through rings and buffers in guest memory that are made of the input's bytes and change between
+// steps. Nothing may be accessed outside of guest RAM (it has guard pages), the device answers or wants a
+// reset, and its state is taken by another one.
 //
 // The input: a byte of options (device, transport, ring features), then steps: a byte that chooses, then
 // operands.
@@ -153,7 +153,15 @@ u32 high_features(u8 options) {
   return 1 | (options & 8 ? 4u : 0);
 }
 
-class OverPci {
+/// Where the rings are, by a driver that may choose.
+struct FreeLayout {
+  static u64 table(unsigned queue) { return kTables + queue * kStride; }
+  static u64 driver_area(unsigned queue) { return kDriverArea + queue * kStride; }
+  static u16 size(const virtio::Device&, unsigned) { return kQueueSize; }
+  static bool packed(u8 options) { return (options & 8) != 0; }
+};
+
+class OverPci : public FreeLayout {
  public:
   using State = virtio::PciTransport::State;
   OverPci(Machine& m, virtio::Device& device, const State& state)
@@ -191,7 +199,53 @@ class OverPci {
   virtio::PciTransport transport_;
 };
 
-class OverMmio {
+/// The legacy interface: ports, and rings of the device's size in one piece, three pages apart.
+class OverLegacyPci {
+ public:
+  using State = virtio::PciTransport::State;
+  OverLegacyPci(Machine& m, virtio::Device& device, const State& state)
+      : ports_(m.ports),
+        bus_(m.space, m.msi),
+        transport_(bus_, device, state, virtio::PciInterface::kTransitional) {
+    bus_.add(pci::devfn(3, 0), transport_);
+  }
+  static u64 table(unsigned queue) { return page(queue) * u64{4096}; }
+  static u64 driver_area(unsigned queue) { return table(queue) + 4096; }
+  static u16 size(const virtio::Device& device, unsigned queue) { return device.max_queue_size(queue); }
+  static bool packed(u8) { return false; }
+  SavedState save() const { return transport_.save(); }
+  void set_up(u8 options, unsigned queues, u32 features) {
+    transport_.write_config(pci::kBar0, 4, kPorts);
+    transport_.write_config(pci::kCommand, 2, pci::kMasterEnable | pci::kIoEnable);
+    set(0x12, 1, 3);
+    set(0x04, 4, ring_features(options) | features | (options & 1) << 27);
+    for (unsigned n = 0; n < queues; ++n) set(0x0e, 2, n), set(0x08, 4, page(n));
+    // A driver may begin without saying so.
+    if ((options & 4) == 0) set(0x12, 1, 7);
+  }
+  void notify(unsigned queue) { set(0x10, 2, queue); }
+  void reset() { set(0x12, 1, 0); }
+  void write(fuzz::Input& in) { set(in.take<u8>() & 0x7f, 1u << in.below(3), in.take<u32>()); }
+  void read(fuzz::Input& in) { ports_.read(kPorts + (in.take<u8>() & 0x7f), 1u << in.below(3)); }
+  /// A queue goes and comes, or MSI-X does, and moves the registers.
+  void configure(fuzz::Input& in, unsigned queues) {
+    set(0x0e, 2, in.below(queues + 1));
+    set(0x08, 4, in.below(18));
+    if (in.below(4) == 0) transport_.write_config(in.take<u8>() & 0xfc, 4, in.take<u32>());
+  }
+
+ private:
+  static constexpr u32 kPorts = 0xc000;
+  static u32 page(unsigned queue) { return 1 + 3 * queue; }
+  void set(u64 offset, unsigned size, u32 value) {
+    ports_.write(kPorts + offset, size, size == 4 ? value : value & ((1u << 8 * size) - 1));
+  }
+  Bus& ports_;
+  pci::Bus bus_;
+  virtio::PciTransport transport_;
+};
+
+class OverMmio : public FreeLayout {
  public:
   using State = virtio::MmioTransport::State;
   OverMmio(Machine& m, virtio::Device& device, const State& state)
@@ -282,8 +336,10 @@ struct Slot {
 };
 
 /// A descriptor that is mostly right: otherwise almost nothing gets past the first check.
+template <class Wires>
 void put_descriptor(GuestRam& ram, fuzz::Input& in, bool packed, unsigned queues) {
-  const u64 at = kTables + in.below(queues) * kStride + in.below(kQueueSize) * 16;
+  const unsigned queue = in.below(queues);
+  const u64 at = Wires::table(queue) + in.below(kQueueSize) * 16;
   const u64 address = in.take<u8>() * u64{256} + in.below(4);
   const u32 length =
       (in.take<u8>() & 0x3f) * (in.take<u8>() & 1 ? 16u : 512u) + in.below(queues == 5 ? 16 : 2);
@@ -371,7 +427,7 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
       case 1:
       case 2:
       case 3:
-        put_descriptor(*m.ram, in, (options & 8) != 0, queues);
+        put_descriptor<Wires>(*m.ram, in, Wires::packed(options), queues);
         break;
       case 4: {
         const u64 at = in.take<u16>();
@@ -380,9 +436,11 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
       }
       case 5:
       case 6: {  // one more is available
-        u8* const area = m.ram->host(GuestPhys(kDriverArea + in.below(queues) * kStride));
+        const unsigned queue = in.below(queues);
+        u8* const area = m.ram->host(GuestPhys(Wires::driver_area(queue)));
         const u16 index = guest_load<u16>(area + 2);
-        guest_store<u16>(area + 4 + 2 * (index % kQueueSize), static_cast<u16>(in.below(kQueueSize + 1)));
+        guest_store<u16>(area + 4 + 2 * (index % Wires::size(*slot->device, queue)),
+                         static_cast<u16>(in.below(kQueueSize + 1)));
         guest_store<u16>(area + 2, static_cast<u16>(index + 1));
         break;
       }
@@ -443,7 +501,9 @@ void drive(fuzz::Input& in, u8 options, unsigned queues) {
 
 template <class Device>
 void drive_over(fuzz::Input& in, u8 options, unsigned queues) {
-  if ((options & 32) != 0) {
+  if ((options & 168) == 168) {
+    drive<Device, OverLegacyPci>(in, options, queues);
+  } else if ((options & 32) != 0) {
     drive<Device, OverMmio>(in, options, queues);
   } else {
     drive<Device, OverPci>(in, options, queues);

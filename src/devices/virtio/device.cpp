@@ -30,7 +30,7 @@ Device::Device(const IoContext& context, DeviceKind kind, const DeviceState& sta
   }
   if (!fits) return;
   status_ = state.status;
-  driver_features_ = state.driver_features & features_;
+  driver_features_ = state.driver_features & (features_ | kAnyLayout);
   generation_ = state.generation;
 }
 
@@ -67,19 +67,20 @@ u8 Device::status() const {
   return status_;
 }
 
+void Device::reset() {
+  context_.loop->run_on_loop([this] { deactivate(); });
+  std::scoped_lock lock(mutex_);
+  status_ = 0;
+  driver_features_ = 0;
+  for (std::size_t n = 0; n < registers_.size(); ++n) {
+    registers_[n] = QueueState();
+    registers_[n].size = kind_.queue_sizes[n];
+  }
+}
+
 void Device::set_status(u8 value) {
   std::scoped_lock order(status_mutex_);
-  if (value == 0) {
-    context_.loop->run_on_loop([this] { deactivate(); });
-    std::scoped_lock lock(mutex_);
-    status_ = 0;
-    driver_features_ = 0;
-    for (std::size_t n = 0; n < registers_.size(); ++n) {
-      registers_[n] = QueueState();
-      registers_[n].size = kind_.queue_sizes[n];
-    }
-    return;
-  }
+  if (value == 0) return reset();
   bool start = false;
   {
     std::scoped_lock lock(mutex_);
@@ -103,6 +104,49 @@ void Device::set_status(u8 value) {
   if (start) context_.loop->run_on_loop([this] { activate(); });
 }
 
+void Device::set_legacy_status(u8 value) {
+  std::scoped_lock order(status_mutex_);
+  if (value == 0) return reset();
+  bool start = false;
+  {
+    std::scoped_lock lock(mutex_);
+    // FEATURES_OK does not exist here; a driver that writes it all the same gets no VERSION_1 by it.
+    const u8 now = static_cast<u8>((value & ~(kNeedsReset | kFeaturesOk)) | status_);
+    start = (now & ~status_ & kDriverOk) != 0;
+    status_ = now;
+    if (start) driver_features_ &= legacy_features();
+  }
+  if (start) context_.loop->run_on_loop([this] { activate(); });
+}
+
+// §2.7.2: descriptors, the driver's area behind them, the device's on the next page.
+void Device::set_legacy_queue(unsigned index, u32 page) {
+  if (index >= queue_count()) return;
+  if (page == 0) return disable_queue(index);
+  std::scoped_lock order(status_mutex_);
+  QueueState ring;
+  {
+    std::scoped_lock lock(mutex_);
+    QueueState& registers = registers_[index];
+    if (registers.ready) return;
+    const u64 size = kind_.queue_sizes[index];
+    registers.size = static_cast<u16>(size);
+    registers.descriptors = u64{page} * kPageSize;
+    registers.driver = registers.descriptors + 16 * size;
+    registers.device = (registers.driver + 2 * (3 + size) + kPageSize - 1) / kPageSize * kPageSize;
+    registers.ready = true;
+    ring = registers;
+  }
+  // A driver may have begun to use the device before it has made all queues.
+  context_.loop->run_on_loop([&] {
+    if (running_) queues_[index].emplace(transport_->dma(), queue_options(), ring);
+  });
+}
+
+QueueOptions Device::queue_options() const {
+  return {negotiated(kRingPacked), negotiated(kRingEventIndex), negotiated(kRingIndirect)};
+}
+
 void Device::activate() {
   std::vector<QueueState> registers;
   {
@@ -110,11 +154,10 @@ void Device::activate() {
     negotiated_ = driver_features_;
     registers = registers_;
   }
-  const QueueOptions options{negotiated(kRingPacked), negotiated(kRingEventIndex), negotiated(kRingIndirect)};
   queues_.clear();
   queues_.resize(registers.size());
   for (std::size_t n = 0; n < registers.size(); ++n)
-    if (registers[n].ready) queues_[n].emplace(transport_->dma(), options, registers[n]);
+    if (registers[n].ready) queues_[n].emplace(transport_->dma(), queue_options(), registers[n]);
   running_ = true;
   accepts_notifications_.store(true, std::memory_order_release);
   activated();

@@ -22,6 +22,8 @@ namespace vellum::virtio {
 // Feature bits that are not a device type's (§6).
 inline constexpr u64 kRingIndirect = u64{1} << 28, kRingEventIndex = u64{1} << 29, kVersion1 = u64{1} << 32,
                      kRingPacked = u64{1} << 34;
+/// What the legacy interface offers besides (§6.3): buffers may be cut anywhere.
+inline constexpr u64 kAnyLayout = u64{1} << 27;
 // Status (§2.1).
 inline constexpr u8 kAcknowledge = 1, kDriver = 2, kDriverOk = 4, kFeaturesOk = 8, kNeedsReset = 64,
                     kFailed = 128;
@@ -100,6 +102,16 @@ class Device : public Quiescable, public StatSource {
   void set_queue_size(unsigned queue, u32 size);
   void set_queue_area(unsigned queue, u64 QueueState::*area, bool upper, u32 half);
   void enable_queue(unsigned queue);
+
+  // The legacy interface (§1.3.1): 32 bits of features, no FEATURES_OK, rings in one piece at a page. A
+  // driver that has not agreed on VERSION_1 and runs came by it.
+  u32 legacy_features() const { return static_cast<u32>(features_ | kAnyLayout); }
+  /// What is not offered is not taken.
+  void set_legacy_features(u32 features) { set_driver_features(features & legacy_features()); }
+  void set_legacy_status(u8 value);
+  /// The queue, of the most descriptors, is in `page` of 4 KiB; 0: the driver has it back. As set_status().
+  void set_legacy_queue(unsigned queue, u32 page);
+
   /// When it returns nothing of the device touches the queue any more. As set_status().
   void disable_queue(unsigned queue);
   void notify(unsigned queue);
@@ -133,6 +145,8 @@ class Device : public Quiescable, public StatSource {
     return index < queues_.size() && queues_[index] ? &*queues_[index] : nullptr;
   }
   bool running() const { return running_; }
+  /// By a driver from before virtio 1.0.
+  bool legacy() const { return !negotiated(kVersion1); }
   bool negotiated(u64 feature) const { return (negotiated_ & feature) == feature; }
   u64 negotiated_features() const { return negotiated_; }
   /// Gives back a chain and interrupts if the driver wants that.
@@ -155,8 +169,10 @@ class Device : public Quiescable, public StatSource {
   mutable std::mutex mutex_;
 
  private:
+  void reset();
   void activate();
   void deactivate();
+  QueueOptions queue_options() const;
 
   const IoContext context_;
   const DeviceKind kind_;

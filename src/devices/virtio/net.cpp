@@ -14,8 +14,8 @@ using namespace net_feature;
 using net::Offloads;
 
 constexpr u16 kLinkUp = 1;
-// struct virtio_net_hdr and the count of buffers, which VERSION_1 always has (§5.1.6).
-constexpr u64 kHeaderSize = 12, kCountAt = 10;
+// struct virtio_net_hdr and the count of buffers (§5.1.6).
+constexpr u64 kMostHeader = 12, kCountAt = 10;
 // Room for a frame that is not to be cut: Ethernet's 1518 bytes and a second VLAN tag.
 constexpr u64 kPlainFrame = 1522;
 
@@ -163,12 +163,13 @@ void Net::send_frames(unsigned pair) {
 }
 
 void Net::send(unsigned pair, const Chain& chain) {
-  std::array<u8, kHeaderSize> bytes{};
+  std::array<u8, kMostHeader> bytes{};
   // GUEST-CONTROLLED: the header, read once, and the frame's size.
-  if (read_chain(chain, 0, bytes) != kHeaderSize) return end("a frame without a header");
+  if (read_chain(chain, 0, std::span(bytes).first(header_size())) != header_size())
+    return end("a frame without a header");
   net::VnetHeader header;
   std::memcpy(&header, bytes.data(), sizeof header);
-  const u64 size = chain.readable_size() - kHeaderSize;
+  const u64 size = chain.readable_size() - header_size();
   net::Frame frame;
   const bool sound = size <= net::kMaxFrame && net::from_vnet_header(header, size, frame.offload) &&
                      !any(net::needed(frame.offload) & ~offloads_of(negotiated_features(), kTheDeviceTakes));
@@ -179,7 +180,7 @@ void Net::send(unsigned pair, const Chain& chain) {
   // What the driver says of checksums that it did compute is no more than its word.
   frame.offload.checksum_valid = false;
   pieces_.clear();
-  u64 skip = kHeaderSize;
+  u64 skip = header_size();
   for (const Buffer& buffer : chain.readable) {
     const u64 from = std::min<u64>(skip, buffer.host.size());
     skip -= from;
@@ -197,11 +198,16 @@ net::Offloads Net::understands() const {
   return offloads_of(guest_offloads_, kTheDriverTakes);
 }
 
+// §5.1.6.1: a legacy driver has the count only if buffers are merged.
+u64 Net::header_size() const {
+  return legacy() && !negotiated(kMergeable) ? kCountAt : kMostHeader;
+}
+
 u64 Net::wanted_bytes() const {
   // Without mergeable buffers a frame has one, whatever its size is.
   if (!negotiated(kMergeable)) return 1;
   const bool uncut = (guest_offloads_ & (kGuestTso4 | kGuestTso6)) != 0;
-  return kHeaderSize + (uncut ? net::kMaxFrame : kPlainFrame);
+  return header_size() + (uncut ? net::kMaxFrame : kPlainFrame);
 }
 
 bool Net::pair_has_room(unsigned pair) const {
@@ -239,7 +245,7 @@ bool Net::take_buffer(unsigned pair) {
   }
   ready.size = ready.chain.writable_size();
   // §5.1.6.3.1: buffers hold a header at least, and only the device writes to them.
-  if (ready.size < kHeaderSize || !ready.chain.readable.empty()) {
+  if (ready.size < header_size() || !ready.chain.readable.empty()) {
     end(fmt::format("a receive buffer of {} bytes", ready.size));
     return false;
   }
@@ -285,7 +291,7 @@ void Net::take(const net::Frame& frame) {
   const unsigned index = pair_of(frame);
   Pair& pair = receive_[index];
   Queue* const q = queue(2 * index);
-  const u64 size = kHeaderSize + net::frame_size(frame.pieces);
+  const u64 size = header_size() + net::frame_size(frame.pieces);
   const bool mergeable = negotiated(kMergeable);
   if (pair.ready.empty()) take_buffer(index);
   while (mergeable && pair.ready_bytes < size && take_buffer(index)) {
@@ -298,7 +304,7 @@ void Net::take(const net::Frame& frame) {
   std::size_t count = 0;
   for (u64 room = 0; room < size; ++count) room += pair.ready[count].size;
 
-  std::array<u8, kHeaderSize> header{};
+  std::array<u8, kMostHeader> header{};
   net::FrameOffload offload = frame.offload;
   // §5.1.6.4.1: a driver without GUEST_CSUM gets no flags at all.
   if ((guest_offloads_ & kGuestChecksum) == 0) offload.checksum_valid = false;
@@ -319,7 +325,7 @@ void Net::take(const net::Frame& frame) {
       offset = 0;
     }
   };
-  put(header);
+  put(std::span(header).first(header_size()));
   for (const iovec& piece : frame.pieces) put({static_cast<const u8*>(piece.iov_base), piece.iov_len});
 
   used_.clear();

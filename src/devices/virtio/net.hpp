@@ -76,6 +76,7 @@ class Net final : public Device, public Snapshottable, private net::FrameReceive
   /// Takes one buffer more; false if there is none.
   bool take_buffer(unsigned pair);
   void drop_buffer(Pair& pair);
+  u64 header_size() const;
   u64 wanted_bytes() const;
   bool pair_has_room(unsigned pair) const;
   unsigned pair_of(const net::Frame& frame) const;

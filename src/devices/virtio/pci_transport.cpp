@@ -5,7 +5,8 @@ namespace {
 
 constexpr u64 kCommon = 0x0000, kIsr = 0x1000, kConfig = 0x2000, kNotify = 0x3000, kBarSize = 0x4000;
 constexpr u32 kNotifyMultiplier = 4;
-constexpr unsigned kMsixBar = 1, kRegistersBar = 4;
+constexpr unsigned kLegacyBar = 0, kMsixBar = 1, kRegistersBar = 4;
+constexpr u64 kLegacyPorts = 128;
 
 // §4.1.4: cfg_type.
 constexpr u8 kCommonType = 1, kNotifyType = 2, kIsrType = 3, kDeviceType = 4, kPciType = 5;
@@ -17,14 +18,21 @@ constexpr u64 kDeviceFeatureSelect = 0x00, kDeviceFeature = 0x04, kDriverFeature
               kQueueEnable = 0x1c, kQueueNotifyOffset = 0x1e, kQueueDescriptors = 0x20, kQueueDriver = 0x28,
               kQueueDevice = 0x30;
 
-pci::Identity identity(const DeviceKind& kind) {
+// What a type without transitional devices makes of `wanted`.
+PciInterface interface_of(const DeviceKind& kind, PciInterface wanted) {
+  return transitional_id(kind.type) != 0 ? wanted : PciInterface::kModern;
+}
+
+// §4.1.2.1: drivers from before 1.0 go by the subsystem and revision 0.
+pci::Identity identity(const DeviceKind& kind, PciInterface interface) {
+  const bool modern = interface == PciInterface::kModern;
   pci::Identity id;
   id.vendor = 0x1af4;
-  id.device = static_cast<u16>(0x1040 + kind.type);
-  id.revision = 1;
+  id.device = modern ? static_cast<u16>(0x1040 + kind.type) : transitional_id(kind.type);
+  id.revision = modern ? 1 : 0;
   id.class_code = kind.class_code;
   id.subsystem_vendor = 0x1af4;
-  id.subsystem = 0x1100;
+  id.subsystem = modern ? u16{0x1100} : kind.type;
   id.interrupt_pin = 1;
   return id;
 }
@@ -44,13 +52,32 @@ std::vector<u8> capability(u8 type, u32 offset, u32 length, bool has_extra = fal
 
 }  // namespace
 
-PciTransport::PciTransport(pci::Bus& bus, Device& device, const State& state)
-    : Function(bus, device.kind().name, identity(device.kind())),
+u16 transitional_id(u16 type) {
+  constexpr std::pair<u16, u16> kIds[] = {{1, 0x1000}, {2, 0x1001}, {5, 0x1002},
+                                          {3, 0x1003}, {8, 0x1004}, {4, 0x1005}};
+  for (const auto& [of, id] : kIds)
+    if (of == type) return id;
+  return 0;
+}
+
+PciTransport::PciTransport(pci::Bus& bus, Device& device, const State& state, PciInterface wanted)
+    : Function(bus, device.kind().name, identity(device.kind(), interface_of(device.kind(), wanted))),
       device_(device),
       registers_(state),
       isr_(state.isr) {
   const unsigned queues = device.queue_count();
+  const PciInterface interface = interface_of(device.kind(), wanted);
+  if (interface != PciInterface::kModern)
+    add_bar(kLegacyBar, {pci::BarKind::kIo, kLegacyPorts}, legacy_ports_);
   add_msix(kMsixBar, queues + 1, state.pci.msix);
+  if (interface != PciInterface::kLegacy) add_registers();
+  if (registers_.queue_vectors.size() != queues) registers_.queue_vectors.assign(queues, kNoVector);
+  restore(state.pci);
+  device_.connect(*this);
+}
+
+void PciTransport::add_registers() {
+  const unsigned queues = device_.queue_count();
   add_bar(kRegistersBar, {pci::BarKind::kMemory64Prefetchable, kBarSize}, *this);
   // §4.1.5.2: without VIRTIO_F_NOTIFICATION_DATA a notification is the queue's number in 16 bits.
   for (unsigned queue = 0; queue < queues; ++queue)
@@ -66,9 +93,6 @@ PciTransport::PciTransport(pci::Bus& bus, Device& device, const State& state)
   config().define(window_capability_ + 8, 4, 0, 0xffffffff);
   config().define(window_capability_ + 12, 4, 0, 0xffffffff);
   config().define(window_capability_ + 16, 4, 0, 0xffffffff);
-  if (registers_.queue_vectors.size() != queues) registers_.queue_vectors.assign(queues, kNoVector);
-  restore(state.pci);
-  device_.connect(*this);
 }
 
 void PciTransport::reset_registers() {
@@ -76,6 +100,7 @@ void PciTransport::reset_registers() {
     std::scoped_lock lock(registers_mutex_);
     registers_.device_select = registers_.driver_select = 0;
     registers_.queue_select = 0;
+    registers_.early = false;
     registers_.config_vector = kNoVector;
     registers_.queue_vectors.assign(registers_.queue_vectors.size(), kNoVector);
   }
@@ -230,7 +255,7 @@ void PciTransport::write(u64 offset, unsigned size, u64 value) {
 // The data of the window is only looked at when it is accessed (§4.1.4.9).
 void PciTransport::config_read(unsigned offset, unsigned size) {
   const unsigned data = window_capability_ + 16;
-  if (offset + size <= data || offset >= data + 4) return;
+  if (window_capability_ == 0 || offset + size <= data || offset >= data + 4) return;
   const u32 at = config().get(window_capability_ + 8, 4), length = config().get(window_capability_ + 12, 4);
   const bool valid = config().get(window_capability_ + 4, 1) == kRegistersBar &&
                      (length == 1 || length == 2 || length == 4) && at % length == 0 && at < kBarSize;
@@ -242,7 +267,7 @@ void PciTransport::config_read(unsigned offset, unsigned size) {
 
 void PciTransport::after_config_write(unsigned offset, unsigned size) {
   const unsigned data = window_capability_ + 16;
-  if (offset + size <= data || offset >= data + 4) return;
+  if (window_capability_ == 0 || offset + size <= data || offset >= data + 4) return;
   u32 at, length, value;
   bool valid;
   {

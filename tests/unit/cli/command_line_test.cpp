@@ -180,6 +180,15 @@ TEST(CommandLine, FloppyDisks) {
             "--floppy needs DMA, which --board micro lacks; use --board pc");
 }
 
+TEST(CommandLine, VirtioForOldDrivers) {
+  using enum virtio::PciInterface;
+  EXPECT_EQ(run_options({"run", "disk"}).machine.virtio, kModern);
+  EXPECT_EQ(run_options({"run", "disk", "--virtio", "transitional"}).machine.virtio, kTransitional);
+  EXPECT_EQ(run_options({"run", "disk", "--virtio", "legacy"}).machine.virtio, kLegacy);
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--board", "micro", "--virtio", "legacy"}),
+            "--virtio: the legacy interface is over PCI, which --board micro lacks; use --board pc");
+}
+
 TEST(CommandLine, ADisplayIsThereWithFirmwareUnlessToldOtherwise) {
   EXPECT_TRUE(run_options({"run", "disk"}).machine.has_display());
   EXPECT_FALSE(run_options({"run", "disk", "--vga", "none"}).machine.has_display());
