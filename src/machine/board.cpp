@@ -397,8 +397,10 @@ Result<std::unique_ptr<Engine>> Board::make_engine(const MachineConfig& config, 
   if (name == "interp")
     return traced(std::make_unique<interp::Interpreter>(index, *space_, board, *clock_, *model_, hazards));
   VELLUM_ASSERT(name == "auto" || name == "bt", "engine '{}'", name);
-  return traced(
-      std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards, config.bt));
+  if (config.bt.share && config.cpus > 1 && translations_ == nullptr)
+    translations_ = std::make_shared<bt::TranslationCache>(config.bt, true, true);
+  return traced(std::make_unique<bt::Translator>(index, *space_, board, *clock_, *model_, hazards, config.bt,
+                                                 translations_));
 }
 
 Result<> Board::add_vcpus(const MachineConfig& config, const BoardResources& resources, StateQueue& states) {

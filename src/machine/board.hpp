@@ -66,6 +66,9 @@ struct BoardResources {
   FlashContents* uefi_vars = nullptr;             ///< of a flash chip below the firmware; null: there is none
 };
 
+namespace bt {
+class TranslationCache;
+}
 namespace kvm {
 class Vm;
 }
@@ -155,7 +158,8 @@ class Board {
   Bus mmio_{"mmio"};
   Bus ports_{"port"};
   std::unique_ptr<AddressSpace> space_;
-  std::unique_ptr<kvm::Vm> kvm_;  ///< with that engine only
+  std::unique_ptr<kvm::Vm> kvm_;                        ///< with that engine only
+  std::shared_ptr<bt::TranslationCache> translations_;  ///< the vCPUs', if they share them
   std::vector<std::unique_ptr<VcpuSlot>> vcpus_;
   DeviceSet devices_;
   std::vector<LocalApic*> apics_;  ///< or, in the kernel:

@@ -39,6 +39,7 @@ const u8* Translator::go_on(Flow flow) {
   } else if (flow != Flow::kJump || (!counted_ && v_.hazards.load() != 0)) {
     return nullptr;
   }
+  if (!cache_->is_current(*era_)) return nullptr;
   if (!interp_.mode_64()) v_.state.rip = static_cast<u32>(v_.state.rip);
   if (retry_.armed) access_again();
   const u8* const entry = selected_[v_.state.rip >> 63]->find(v_.state.rip);

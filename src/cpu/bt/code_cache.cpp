@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "base/bits.hpp"
 
 namespace vellum::bt {
 
@@ -31,27 +32,38 @@ CodeCache::~CodeCache() {
 const u8* CodeCache::append(asmjit::CodeHolder& holder) {
   if (holder.flatten() != asmjit::kErrorOk || holder.resolveUnresolvedLinks() != asmjit::kErrorOk)
     return nullptr;
-  const u8* const at = executable_ + used_;
+  const std::size_t used = this->used();
+  const u8* const at = executable_ + used;
   if (holder.relocateToBase(reinterpret_cast<u64>(at)) != asmjit::kErrorOk) return nullptr;
   const std::size_t size = holder.codeSize();
-  VELLUM_ASSERT(room_for(size), "{} bytes of code, {} more", used_, size);
+  VELLUM_ASSERT(room_for(size), "{} bytes of code, {} more", used, size);
   // SAFETY: both mappings have bytes_ bytes; the sum was just checked.
-  if (holder.copyFlattenedData(writable_ + used_, size) != asmjit::kErrorOk) return nullptr;
-  used_ = (used_ + size + 15) & ~std::size_t{15};
+  if (holder.copyFlattenedData(writable_ + used, size) != asmjit::kErrorOk) return nullptr;
+  used_.store((used + size + 15) & ~std::size_t{15}, std::memory_order_relaxed);
   return at;
 }
 
 void CodeCache::patch32(const u8* at, u32 value) {
   const auto offset = static_cast<std::size_t>(at - executable_);
-  VELLUM_ASSERT(offset + 4 <= used_, "patch at {} of {}", offset, used_);
-  std::memcpy(writable_ + offset, &value, 4);
+  VELLUM_ASSERT(offset + 4 <= used(), "patch at {} of {}", offset, used());
+  u8* const to = writable_ + offset;
+  if (offset % 4 == 0)
+    std::atomic_ref(*reinterpret_cast<u32*>(to)).store(value, std::memory_order_release);
+  else
+    std::memcpy(to, &value, 4);
 }
 
 void CodeCache::patch_jump(const u8* at, const u8* to) {
   const auto offset = static_cast<std::size_t>(at - executable_);
-  VELLUM_ASSERT(offset + 5 <= used_, "patch at {} of {}", offset, used_);
-  writable_[offset] = 0xe9;
-  patch32(at + 1, static_cast<u32>(to - (at + 5)));
+  VELLUM_ASSERT(offset + 8 <= used(), "patch at {} of {}", offset, used());
+  u64 bytes = 0;
+  std::memcpy(&bytes, writable_ + offset, 8);
+  const auto distance = static_cast<u32>(to - (at + 5));
+  bytes = (bytes & ~low_mask(40)) | u64{distance} << 8 | 0xe9;
+  if (offset % 8 == 0)
+    std::atomic_ref(*reinterpret_cast<u64*>(writable_ + offset)).store(bytes, std::memory_order_release);
+  else
+    std::memcpy(writable_ + offset, &bytes, 8);
 }
 
 }  // namespace vellum::bt

@@ -1,8 +1,10 @@
 // Memory for translated code, mapped twice: once writable, once executable, never both (W^X). Code is only
-// ever appended; when the memory is full, all of it is dropped.
+// ever appended, by one thread at a time; others may run it, and what is patched, meanwhile.
 #pragma once
 
 #include <asmjit/x86.h>
+
+#include <atomic>
 
 #include "base/int.hpp"
 
@@ -15,24 +17,22 @@ class CodeCache {
   CodeCache(const CodeCache&) = delete;
   CodeCache& operator=(const CodeCache&) = delete;
 
-  std::size_t used() const { return used_; }
+  std::size_t used() const { return used_.load(std::memory_order_relaxed); }
   const u8* begin() const { return executable_; }
-  bool room_for(std::size_t bytes) const { return used_ + bytes <= bytes_; }
+  bool room_for(std::size_t bytes) const { return used() + bytes <= bytes_; }
   /// Appends what `holder` was given to assemble; returns where it runs, or nullptr if asmjit refuses.
   const u8* append(asmjit::CodeHolder& holder);
-  /// Overwrites four bytes of code at `at` (executable address).
+  /// Overwrites four bytes of code at `at` (executable address): at once, if that is a multiple of 4.
   void patch32(const u8* at, u32 value);
-  bool contains(u64 pc) const { return pc - reinterpret_cast<u64>(executable_) < used_; }
+  bool contains(u64 pc) const { return pc - reinterpret_cast<u64>(executable_) < used(); }
   /// Where `pc`, which this contains, is: bytes from the start.
   u32 offset_of(const void* pc) const { return static_cast<u32>(static_cast<const u8*>(pc) - executable_); }
-  /// Overwrites the five bytes at `at` with a jump to `to`.
+  /// Overwrites the five bytes at `at` with a jump to `to`: at once, if that is a multiple of 8.
   void patch_jump(const u8* at, const u8* to);
-  /// Drops what was appended after `used` bytes.
-  void truncate(std::size_t used) { used_ = used; }
 
  private:
   std::size_t bytes_;
-  std::size_t used_ = 0;
+  std::atomic<std::size_t> used_{0};
   u8* executable_ = nullptr;
   u8* writable_ = nullptr;
 };

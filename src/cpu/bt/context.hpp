@@ -158,10 +158,16 @@ struct alignas(64) Context {
   const u64* flat_slots = nullptr;  ///< of the flat table that counts
   std::array<u64, 8> shared{};      ///< what operands of the unit add that share a slot
   u64 jump_mask = JumpTable::kMask;
+  const void* hazards = nullptr;  ///< the word that must be 0 before a unit that counts
   /// 32-bit code: FS and GS, not 0 if a reference through them may be refused (is_unlimited()).
   std::array<u8, 2> limited{};
 
   FrontTlb tlb;
+
+  /// Of each direct jump to another page (LinkSpot::far), minus the code_serial under which this vCPU may
+  /// take it. Mostly never touched.
+  static constexpr u32 kFarLinks = 1 << 18;
+  std::array<u32, kFarLinks> far_serials;
 };
 
 }  // namespace vellum::bt

@@ -24,12 +24,11 @@ void Emitter::leave_to_link(u64 target, u32 number) {
 }
 
 // What a linked jump looks at first, in RCX with all flags as they are: whether something pends, if it may
-// close a loop (to `stop`, near, with RCX in R14); whether the mapping and privilege are those that it was
-// linked for, if it leads to another page.
+// close a loop (to `stop`, near, with RCX in R14); whether the mapping and privilege are those under which
+// this vCPU may take it, if it leads to another page.
 void Emitter::guard_jump(std::optional<u64> other_page, bool looks, LinkSpot& spot, const asmjit::Label& out,
                          const asmjit::Label& stop) {
   if (!other_page && !looks) return;
-  constexpr i32 kNoSerial = 0x7fffffff;
   as_.mov(kT1, a::rcx);
   if (looks) {
     as_.mov(a::rcx, field(offsetof(Context, poll), 8));
@@ -38,8 +37,9 @@ void Emitter::guard_jump(std::optional<u64> other_page, bool looks, LinkSpot& sp
   if (other_page) {
     const asmjit::Label good = as_.newLabel();
     as_.mov(a::ecx, field(offsetof(Context, code_serial) + 4 * (*other_page >> 63), 4));
-    as_.lea(a::ecx, a::ptr(a::rcx, kNoSerial));
-    spot.guard = as_.offset() - 4;
+    spot.far = source_.first_far + far_links_++;
+    as_.mov(kT2.r32(), field(offsetof(Context, far_serials) + 4 * spot.far, 4));
+    as_.lea(a::ecx, a::ptr(a::rcx, kT2));
     as_.jecxz(a::rcx, good);
     as_.mov(a::rcx, kT1);
     as_.jmp(out);
@@ -85,6 +85,15 @@ void Emitter::poll() {
   fault_spots_.push_back({begin, as_.offset(), as_.offset(), &site});
 }
 
+// What follows is an instruction of `opcode` bytes and a displacement, which is patched while others may be
+// running here: at once, if it is aligned.
+void Emitter::align_displacement(unsigned opcode) {
+  constexpr u8 kNops[][3] = {{}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
+  if (!source_.shared) return;
+  const std::size_t bytes = (0 - (as_.offset() + opcode)) % 4;
+  if (bytes != 0) as_.embed(kNops[bytes], bytes);
+}
+
 // `spot` is to be patched: the 32-bit displacement just emitted, which leads to `out` until then.
 void Emitter::add_link(LinkSpot spot, const asmjit::Label& out) {
   const u32 number = source_.first_link + static_cast<u32>(links_.size());
@@ -119,6 +128,7 @@ void Emitter::jump_to(u64 target) {
   const bool far = leaves_page(target);
   const bool looks = loops_to(target) && !polls();
   guard_jump(far ? std::optional(target) : std::nullopt, looks, spot, out, stop);
+  align_displacement(1);
   as_.long_().jmp(out);
   add_link(spot, out);
   if (looks) stop_before(target, stop);
@@ -150,6 +160,7 @@ void Emitter::jump_if() {
   const asmjit::InstId jcc = kJumps[insn_->info.opcode & 15];
   const asmjit::Label taken = as_.newLabel();
   if (!far && (!loops_to(target) || polls())) {  // nothing to be looked at: linked as it is
+    align_displacement(2);
     as_.long_().emit(jcc, taken);
     add_link({.target = target}, taken);
     jump_to(next_rip_);

@@ -54,6 +54,7 @@ void Emitter::call_to(u64 target) {
   const bool far = leaves_page(target);
   const bool looks = !source_.counted && !polls();
   guard_jump(far ? std::optional(target) : std::nullopt, looks, spot, refused, stop);
+  align_displacement(1);
   as_.call(out);
   add_link(spot, out);
   as_.bind(returned);

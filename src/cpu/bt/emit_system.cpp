@@ -75,7 +75,7 @@ void Emitter::interrupt_flag(bool enable) {
   const asmjit::Label otherwise = as_.newLabel(), done = as_.newLabel();
   require_ring0(otherwise);
   if (enable) {
-    load_constant(kT0, reinterpret_cast<u64>(source_.hazards));
+    as_.mov(kT0, field(offsetof(Context, hazards), 8));
     as_.cmp(a::dword_ptr(kT0), 0);
     as_.jne(otherwise);
     as_.or_(d_.at(kRflags, 4), static_cast<i32>(kIf));

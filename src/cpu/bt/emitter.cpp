@@ -34,16 +34,15 @@ bool jumps_indirectly(Scheme scheme) {
 
 }  // namespace
 
-Emitter::Emitter(asmjit::CodeHolder& holder, const Distances& distances, const UnitSource& source,
-                 std::deque<Site>& sites)
-    : as_(&holder), d_(distances), source_(source), sites_(sites) {
+Emitter::Emitter(asmjit::CodeHolder& holder, const Distances& distances, const UnitSource& source, Era& era)
+    : as_(&holder), d_(distances), source_(source), era_(era) {
   as_.setErrorHandler(&errors_);
 }
 
 bool Emitter::emit() {
   for (unsigned n = 0; n < source_.unit.count; ++n)
     forms_.push_back(
-        form_of(source_.decoded[n], source_.unit.insns[n], source_.model, n + 1 == source_.unit.count));
+        form_of(source_.decoded[n], source_.insns[n], source_.model, n + 1 == source_.unit.count));
   if (!source_.wide)
     for (unsigned n = 0; n < source_.unit.count; ++n) narrow_form(source_.decoded[n], forms_[n]);
   find_live_flags();
@@ -64,10 +63,12 @@ bool Emitter::emit() {
     }
     called_out_ = false;
     if (n_ == 0) {
-      checked_ = as_.offset();
       first_vectors_ = vectors_;
+      if (vectors_ != 0 && !source_.counted && source_.runs_left == nullptr) patchable_entry();
+      checked_ = last_entry_;
     }
-    next_rip_ += source_.unit.insns[n_].length;
+    kept_ = nullptr;
+    next_rip_ += source_.insns[n_].length;
     starts_.push_back(static_cast<u32>(as_.offset()));
     instruction();
   }
@@ -106,6 +107,15 @@ void Emitter::find_live_flags() {
   }
 }
 
+// A place that others may jump to, and that is patched to lead elsewhere. Where others may be running here
+// just then, what the jump overwrites is one instruction, written at once.
+void Emitter::patchable_entry() {
+  constexpr u8 kLongNop[] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
+  if (source_.shared) as_.align(asmjit::AlignMode::kCode, 8);
+  last_entry_ = as_.offset();
+  if (source_.shared) as_.embed(kLongNop, sizeof kLongNop);
+}
+
 void Emitter::prologue() {
   const interp::Unit& unit = source_.unit;
   host_ = kArithmetic;
@@ -119,6 +129,7 @@ void Emitter::prologue() {
   });
   if (!source_.counted) {
     as_.bind(entered_);
+    patchable_entry();
     if (source_.runs_left == nullptr) return;
     save_flags();
     count_run();
@@ -126,7 +137,7 @@ void Emitter::prologue() {
   }
   save_flags();
   host_ = 0;
-  as_.mov(kT0, asmjit::imm(reinterpret_cast<u64>(source_.hazards)));
+  as_.mov(kT0, field(offsetof(Context, hazards), 8));
   as_.cmp(a::dword_ptr(kT0), 0);
   as_.jne(at_start_);
   const auto check_generation = [&](const CodePage& page, u32 generation) {
@@ -249,8 +260,9 @@ void Emitter::instruction() {
 }
 
 Site& Emitter::make_site(unsigned size, bool write) {
-  Site& site = sites_.emplace_back();
-  site.insn = &source_.unit.insns[n_];
+  if (kept_ == nullptr) kept_ = &era_.insns.emplace_back(source_.insns[n_]);
+  Site& site = era_.sites.emplace_back();
+  site.insn = kept_;
   site.next_rip = next_rip_;
   site.rest = static_cast<u8>(source_.counted ? source_.unit.count - n_ - 1u : 0);
   site.mnemonic = static_cast<u16>(insn_->info.mnemonic);

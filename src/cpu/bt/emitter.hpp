@@ -1,6 +1,7 @@
 // Translates one unit: the host code, and the sites where it calls out.
 //
-//   linked:   counting: hazards? page's generation? -> leave at the unit's start
+//   linked:   (an entry is patched to lead elsewhere when the unit is replaced or out of date)
+//             counting: hazards? page's generation? -> leave at the unit's start
 //   entered:  counting: budget -= instructions; not enough -> leave at the unit's start
 //             instruction ...
 //             jump(s): patched to the next unit's `linked` once known, or looked up; calls, and jumps that
@@ -21,19 +22,21 @@
 
 #include "base/assert.hpp"
 #include "cpu/bt/form.hpp"
+#include "cpu/bt/translation_cache.hpp"
 
 namespace vellum::bt {
 
 /// A direct jump, to be patched when its target is translated.
 struct LinkSpot {
   std::size_t offset = 0;  ///< of the jump's 32-bit displacement, from the start of the unit's code
-  std::size_t guard = 0;  ///< of the Context::code_serial that it is good for; 0: it leads into the same page
   u64 target = 0;
-  u32 vectors = 0;  ///< VectorBits that are known to be loaded there
+  u32 far = Link::kNear;  ///< Link::far
+  u32 vectors = 0;        ///< VectorBits that are known to be loaded there
 };
 
 struct UnitSource {
   const interp::Unit& unit;
+  const std::vector<interp::Insn>& insns;  ///< the unit's, which every vCPU can run
   u64 linear;
   const std::vector<x86::Decoded>& decoded;  ///< as many as the unit has instructions
   void* translation;                         ///< for Site::translation
@@ -43,9 +46,10 @@ struct UnitSource {
   u32 no_flat;                               ///< bit n: but not instruction n's
   u32 no_share;                              ///< bit n: instruction n looks a slot up for itself only
   i32* runs_left;                            ///< leaves before its first instruction once this is negative
-  const void* hazards;                       ///< the word that must be 0
+  bool shared;                               ///< other vCPUs may run the code while it is patched
   bool host_tsc;                             ///< Context::host_tsc_lead holds
   u32 first_link;                            ///< what the unit's LinkSpots are numbered from
+  u32 first_far;                             ///< the same of LinkSpot::far
   bool returns;                              ///< calls and returns are the host's
   bool by_loop;                              ///< the host's LOOP is fast
   const x86::CpuModel& model;
@@ -53,8 +57,8 @@ struct UnitSource {
 
 class Emitter {
  public:
-  Emitter(asmjit::CodeHolder& holder, const Distances& distances, const UnitSource& source,
-          std::deque<Site>& sites);
+  /// Sites, and the instructions that they need, are added to `era`.
+  Emitter(asmjit::CodeHolder& holder, const Distances& distances, const UnitSource& source, Era& era);
 
   /// False: something could not be encoded; the unit is to be interpreted.
   bool emit();
@@ -66,6 +70,7 @@ class Emitter {
   std::size_t checked_offset() const { return checked_; }
   u32 first_vectors() const { return first_vectors_; }
   const std::vector<LinkSpot>& links() const { return links_; }
+  u32 far_links() const { return far_links_; }
   /// Offsets where each guest instruction's code begins, the unit's end, and what is out of line.
   const std::vector<u32>& starts() const { return starts_; }
   /// Where code may fault in the host, in ascending order: offsets from the start of the unit's code.
@@ -80,6 +85,7 @@ class Emitter {
  private:
   // emitter.cpp
   void prologue();
+  void patchable_entry();
   void count_run();
   void instruction();
   void find_live_flags();
@@ -176,6 +182,7 @@ class Emitter {
   bool polls() const;
   void poll();
   void add_link(LinkSpot spot, const asmjit::Label& out);
+  void align_displacement(unsigned opcode);
   void find_jump(const asmjit::Label& miss);
   void target_needs_flags();
   void leave_at(u64 rip);
@@ -213,7 +220,7 @@ class Emitter {
   a::Assembler as_;
   const Distances& d_;
   const UnitSource& source_;
-  std::deque<Site>& sites_;
+  Era& era_;
   asmjit::Label entered_;
   asmjit::Label at_start_;  ///< cold: leave with RIP at the unit's start, flags packed
   asmjit::Label refuse_;    ///< the same, flags in the host's
@@ -238,6 +245,7 @@ class Emitter {
   u64 packed_ = 0;   ///< those that Context::flags holds
   u64 unsaved_ = 0;  ///< those that only the host's held before the instruction
 
+  std::size_t last_entry_ = 0;  ///< of patchable_entry()
   std::size_t checked_ = 0;
   u32 first_vectors_ = 0;
   u32 vectors_ = 0;         ///< VectorBits that are known to be loaded
@@ -275,6 +283,9 @@ class Emitter {
   std::vector<CodeStore> code_stores_;
   std::vector<std::function<void()>> cold_;
   std::vector<LinkSpot> links_;
+  u32 far_links_ = 0;
+  const interp::Insn* kept_ =
+      nullptr;  ///< in the Era: the instruction being translated, once a Site needs it
   std::vector<u32> starts_;
 };
 

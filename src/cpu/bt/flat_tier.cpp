@@ -32,6 +32,14 @@ constexpr std::array<int, 16> kSignalRegister = {REG_RAX, REG_RCX, REG_RDX, REG_
                                                  REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
                                                  REG_R12, REG_R13, REG_R14, REG_R15};
 
+// Other vCPUs may do so, too: some counts are lost then.
+u8 count_up(u8& n) {
+  const std::atomic_ref count(n);
+  const auto next = static_cast<u8>(count.load(std::memory_order_relaxed) + 1);
+  count.store(next, std::memory_order_relaxed);
+  return next;
+}
+
 }  // namespace
 
 // Without flat tables all memory operands are looked up.
@@ -45,17 +53,19 @@ void Translator::open_flat_tables() {
   v_.mmu.attach_flat(*flat_);
 }
 
-// How `t`, of `unit`, is to be translated, from what became of it before.
+// How `t`, of `unit`, is to be translated, from what became of the same code before. The cache's lock is
+// held.
 void Translator::plan(const interp::Unit& unit, Translation& t) const {
   if (!t.wide) return;  // addresses of 32-bit code are looked up
-  const Translation* before = nullptr;
-  for (auto* p = static_cast<const Translation*>(unit.translated); p != nullptr && before == nullptr;
-       p = p->next)
-    if (p->linear == t.linear) before = p;
+  Translation* before = nullptr;
+  for (Translation* p : era_->starting_at(unit.page, t.linear))
+    if (p->linear == t.linear && p->wide && p->page == unit.page && p->generation == unit.generation &&
+        p->second == unit.second)
+      before = p;
   const bool adaptive = flat_ != nullptr && options_.memory == Options::Memory::kAuto;
   t.hot = flat_ != nullptr && (!adaptive || options_.hot == 0);
   if (before != nullptr) {
-    const bool again = before->runs_left < 0;
+    const bool again = before->worn_out();
     t.hot = t.hot || before->hot || (adaptive && again);
     t.no_flat = before->no_flat;
     t.no_share = before->no_share;
@@ -76,17 +86,15 @@ void Translator::plan(const interp::Unit& unit, Translation& t) const {
 // use.
 bool Translator::take_host_fault(gregset_t& registers) {
   const auto pc = static_cast<u64>(registers[REG_RIP]);
-  if (!cache_.contains(pc)) return false;
-  const u32 at = cache_.offset_of(reinterpret_cast<const void*>(pc));
-  auto range = std::upper_bound(fault_ranges_.begin(), fault_ranges_.end(), at,
-                                [](u32 offset, const FaultRange& r) { return offset < r.end; });
-  if (range == fault_ranges_.end() || at < range->begin) {
+  if (era_ == nullptr || !era_->code.contains(pc)) return false;
+  const Site* const found = era_->faults.find(era_->code.offset_of(reinterpret_cast<const void*>(pc)));
+  if (found == nullptr) {
     // A CALL, of which there are enough: the oldest are forgotten with all others.
     if (!returns_.full_at(static_cast<u64>(registers[REG_RSP]))) return false;
     registers[REG_RSP] = static_cast<greg_t>(returns_.bottom());
     return true;
   }
-  const Site& site = *range->site;
+  const Site& site = *found;
   const u16 flags = pack_flags(static_cast<u64>(registers[REG_EFL]));
   context_.flags = static_cast<u16>((context_.flags & ~site.fresh) | (flags & site.fresh));
   const u64 base = site.base < 0 ? 0 : static_cast<u64>(registers[kSignalRegister[site.base]]);
@@ -115,7 +123,7 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
     // The page's own code may be running: it ends like a unit that stored to itself.
     if (site.write && v_.mmu.forget_old_code(linear))
       return next == kGoOn ? finish(site, Flow::kEndUnit) : next;
-    if (++site.futile == kFutileFaults) {
+    if (count_up(site.futile) == kFutileFaults) {
       if (spans_pages(site, linear))
         give_up_sharing(site);
       else
@@ -150,16 +158,19 @@ void Translator::access_again() {
 // A fault that spares others: worth it, unless the operand goes from one new page to the next.
 bool Translator::faults_too_often(const Site& site) const {
   const u32 now = host_ms();
-  if (site.useful++ == 0) site.since_ms = now;
-  if (site.useful < kBurst) return false;
-  site.useful = 0;
-  return now - site.since_ms < kBurstMs;
+  const std::atomic_ref since(site.since_ms);
+  const u8 faults = count_up(site.useful);
+  if (faults == 1) since.store(now, std::memory_order_relaxed);
+  if (faults < kBurst) return false;
+  std::atomic_ref(site.useful).store(0, std::memory_order_relaxed);
+  return now - since.load(std::memory_order_relaxed) < kBurstMs;
 }
 
 // The access at `site` keeps faulting (for good: a device's registers, data beside code, page crossings; else
 // new pages): its unit is translated again with this operand looked up.
 void Translator::give_up_flat(const Site& site, bool for_good) {
   given_up_.add();
+  const std::lock_guard lock(cache_->mutex());
   auto& t = *static_cast<Translation*>(site.translation);
   const u32 bit = u32{1} << site.position;
   t.no_flat |= bit;
@@ -173,6 +184,7 @@ void Translator::give_up_flat(const Site& site, bool for_good) {
 // The operands that share a slot with the one at `site` keep being on two pages: they share no more.
 void Translator::give_up_sharing(const Site& site) {
   given_up_.add();
+  const std::lock_guard lock(cache_->mutex());
   auto& t = *static_cast<Translation*>(site.translation);
   t.no_share |= u32{1} << site.leader;
   translate_again(t);

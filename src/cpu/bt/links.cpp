@@ -1,6 +1,5 @@
 // How jumps come to translations: by links, and by jump tables for each mapping and privilege.
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "cpu/bt/translator.hpp"
@@ -11,35 +10,43 @@ const JumpTable Translator::kNoJumps;
 
 void Translator::lead_to(const Link& from, const Translation& to) {
   const u8* const entry = to.checked != nullptr && (to.vectors & ~from.vectors) == 0 ? to.checked : to.linked;
-  cache_.patch32(from.at, static_cast<u32>(entry - (from.at + 4)));
+  era_->code.patch32(from.at, static_cast<u32>(entry - (from.at + 4)));
+}
+
+// A link to another page is taken by every vCPU that has once found its target there, by a look at its own
+// far_serials first. Between that look and the jump it must not begin to lead elsewhere.
+bool Translator::may_lead_to(const Link& from, const Translation& to) const {
+  return from.far == Link::kNear || !cache_->shared() || from.to == nullptr || from.to->same_place(to);
 }
 
 void Translator::link(u32 number, Translation& to) {
-  Link& from = links_[number];
+  Link& from = era_->links[number];
+  // Others may have been told of a change already.
+  if (!to.valid() || !may_lead_to(from, to)) return;
   lead_to(from, to);
-  if (from.guard != nullptr) cache_.patch32(from.guard, 0 - context_.code_serial[from.target >> 63]);
+  from.to = &to;
+  if (from.far != Link::kNear) {
+    context_.far_serials[from.far] = 0 - context_.code_serial[from.target >> 63];
+    far_links_ = std::max(far_links_, from.far + 1);
+  }
   routines_.serialize();
   linked_.add();
   // One to another page may be in another translation's list, from another mapping: it stays there.
   if (from.next == kUnlisted) from.next = std::exchange(to.links_in, number);
 }
 
-bool Translator::leads_to(const Link& from, const Translation& to) const {
-  i32 distance = 0;
-  std::memcpy(&distance, from.at, sizeof(distance));
-  const u8* const entry = from.at + 4 + distance;
-  return entry == to.linked || (to.checked != nullptr && entry == to.checked);
-}
-
 // What leads to `from`, by a link or a jump table, leads to `to` from now on, without a jump on the way.
+// Other vCPUs' tables are theirs.
 void Translator::take_links(Translation& from, Translation& to) {
   for (const KnownJumps& known : jump_tables_) known.table->replace(from.linear, from.linked, to.linked);
   for (u32 n = std::exchange(from.links_in, kNoLink); n != kNoLink;) {
     const u32 number = n;
-    n = std::exchange(links_[number].next, kUnlisted);
-    if (!leads_to(links_[number], from)) continue;  // relinked under another mapping
-    lead_to(links_[number], to);
-    links_[number].next = std::exchange(to.links_in, number);
+    Link& link = era_->links[number];
+    n = std::exchange(link.next, kUnlisted);
+    if (link.to != &from) continue;  // relinked under another mapping
+    lead_to(link, to);
+    link.to = &to;
+    link.next = std::exchange(to.links_in, number);
   }
 }
 

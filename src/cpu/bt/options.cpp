@@ -18,6 +18,8 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
     VELLUM_TRY_ASSIGN_TO(to.chain, on_off(key, value));
   } else if (key == "returns") {
     VELLUM_TRY_ASSIGN_TO(to.returns, on_off(key, value));
+  } else if (key == "share") {
+    VELLUM_TRY_ASSIGN_TO(to.share, on_off(key, value));
   } else if (key == "perfmap") {
     VELLUM_TRY_ASSIGN_TO(to.perf_map, on_off(key, value));
   } else if (key == "count") {
@@ -47,9 +49,10 @@ Result<> apply(std::string_view key, std::string_view value, Options& to) {
     VELLUM_TRY_ASSIGN(n, number(key, suffixed ? value.substr(0, value.size() - 1) : value, 1, 1024));
     to.cache_bytes = static_cast<std::size_t>(n) << 20;
   } else {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        "'{}': unknown; there are: unit, chain, returns, threshold, hot, cache, memory, count, perfmap", key);
+    return fail(ErrorCode::kInvalidArgument,
+                "'{}': unknown; there are: unit, chain, returns, share, threshold, hot, cache, memory, "
+                "count, perfmap",
+                key);
   }
   return {};
 }

@@ -13,8 +13,10 @@ namespace vellum::bt {
 bool host_loops_fast();
 
 struct Options {
-  /// Bytes of translated code a vCPU, at least 1 MiB.
-  std::size_t cache_bytes = 32 << 20;
+  /// Bytes of translated code of a VM, or of each vCPU if they do not share; at least 1 MiB.
+  std::size_t cache_bytes = 64 << 20;
+  /// The vCPUs of a VM share what is translated.
+  bool share = true;
   /// How often a unit is interpreted before it is translated.
   u32 threshold = 16;
   /// How memory operands find their pages (docs/design/flat-table.md).

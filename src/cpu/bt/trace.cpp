@@ -15,11 +15,11 @@ void Translator::trace_unit(const interp::Unit& unit, u64 linear, const Emitter&
       .state_distance = distances_.state,
       .name_of = [this, &unit](u64 address) -> std::string {
         const auto is = [address](const void* p) { return address == reinterpret_cast<u64>(p); };
-        if (is(v_.hazards.address())) return "hazards";
         if (is(&unit.page->generation)) return "generation";
         if (unit.crosses() && is(&unit.second->generation)) return "generation of the second page";
         // The unit's own sites are the newest.
-        for (auto site = sites_.rbegin(); site != sites_.rend() && sites_.rend() - site < 256; ++site)
+        const auto& sites = era_->sites;
+        for (auto site = sites.rbegin(); site != sites.rend() && site - sites.rbegin() < 256; ++site)
           if (is(&*site)) return "site";
         return {};
       },

@@ -13,23 +13,26 @@ using interp::Flow;
 
 namespace {
 
-constexpr std::size_t kLargestUnit = 64 << 10;  // bytes of host code; 32 instructions come nowhere near
+constexpr std::size_t kRoutinesBytes = 64 << 10;
 
 }  // namespace
 
 Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Clock& clock,
-                       const x86::CpuModel& model, Hazards& hazards, const Options& options)
+                       const x86::CpuModel& model, Hazards& hazards, const Options& options,
+                       std::shared_ptr<TranslationCache> cache)
     : options_(options),
       block_(index, space, board, clock, model, hazards),
       interp_(block_.interpreter()),
       v_(interp_.vcpu()),
       context_(block_.context()),
-      cache_(options.cache_bytes),
-      perf_map_(options.perf_map, index == 0),
+      cache_(cache != nullptr ? std::move(cache)
+                              : std::make_shared<TranslationCache>(options, false, index == 0)),
+      routines_code_(kRoutinesBytes),
       counted_(options.count == Options::Count::kOn ||
                (options.count == Options::Count::kAuto && clock.is_virtual())),
       called_out_by_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {
   context_.owner = this;
+  context_.hazards = hazards.address();
   context_.host_tsc_lead = clock.host_tsc_lead().value_or(0);
   distances_.state = block_.state_distance();
   const Callbacks callbacks{
@@ -47,9 +50,11 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
             return static_cast<Translator*>(owner)->open_needed_vectors(static_cast<u32>(needed));
           },
   };
-  routines_ = emit_routines(cache_, context_, distances_, callbacks);
-  routines_end_ = cache_.used();
-  perf_map_.add(cache_.begin(), cache_.used(), "bt:routines");
+  routines_ = emit_routines(routines_code_, context_, distances_, callbacks);
+  {
+    const std::lock_guard lock(cache_->mutex());
+    cache_->perf_map().add(routines_code_.begin(), routines_code_.used(), "bt:routines");
+  }
   v_.mmu.attach_front(context_.tlb);
   if (options_.memory != Options::Memory::kHashed) open_flat_tables();
   interp_.set_runner(*this, options_.unit, counted_);
@@ -84,13 +89,42 @@ void Translator::arm() {
   kick();
 }
 
+// A vCPU that rests keeps no old era alive.
 Exit Translator::run(Budget budget) {
   set_gs_base(&context_);
   const HostFaultScope scope(*this);
-  return interp_.run(budget);
+  era_ = rested_.lock();
+  if (era_ == nullptr) enter_era();
+  Exit why = interp_.run(budget);
+  rested_ = era_;
+  era_.reset();
+  return why;
+}
+
+// The cache has been emptied, perhaps by another vCPU: what this one knew of where code is, is no more.
+void Translator::enter_era() {
+  forget_places();
+  const std::lock_guard lock(cache_->mutex());
+  era_ = cache_->era();
+}
+
+void Translator::forget_places() {
+  for (const KnownJumps& known : jump_tables_) known.table->clear();
+  std::fill_n(context_.far_serials.begin(), far_links_, 0u);
+  far_links_ = 0;
+  pending_link_.reset();
+  retry_.armed = false;
+}
+
+// RAM was changed behind the engines' backs: nobody's translations hold.
+void Translator::invalidate(GuestPhysRange range) {
+  interp_.invalidate(range);
+  const std::lock_guard lock(cache_->mutex());
+  cache_->flush();
 }
 
 Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
+  if (!cache_->is_current(*era_)) enter_era();
   const u64 linear = v_.state.rip;
   const std::optional<u32> pending = pending_link_;
   pending_link_.reset();
@@ -102,7 +136,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   if (retry_.armed) access_again();
 
   if (code_contexts_.exhausted()) {
-    flush();
+    forget_places();
     code_contexts_.restart();
     code_key_ = ~0u;
     return interp::Interpreter::run_unit(v_, unit, limit, done);
@@ -113,9 +147,9 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   select_code_contexts(key);
   look_at_segments();
   add_jump(linear, t->linked);
-  if (pending && linkable && !unit.crosses() && *pending < links_.size() &&
-      links_[*pending].target == linear) {
-    link(*pending, *t);
+  if (pending && linkable && !unit.crosses()) {
+    const std::lock_guard lock(cache_->mutex());
+    if (era_->links[*pending].target == linear) link(*pending, *t);
   }
 
   if (context_.poll.load(std::memory_order_relaxed) == nullptr) arm();
@@ -145,20 +179,34 @@ void Translator::look_at_segments() {
                       !is_unlimited(v_.state.segment(x86::Seg::kGs))};
 }
 
-Translator::Translation* Translator::find(const interp::Unit& unit, u64 linear) {
-  if (unit.epoch == epoch_) {
-    for (auto* t = static_cast<Translation*>(unit.translated); t != nullptr; t = t->next)
-      if (t->linear == linear && !t->stale) return t->runs_left < 0 ? translate(unit, linear) : t;
-  } else {
+// The unit's translation, if there is one, or it is time to make one.
+Translation* Translator::find(const interp::Unit& unit, u64 linear) {
+  if (unit.epoch != era_->number) {
     unit.translated = nullptr;
-    unit.epoch = epoch_;
+    unit.epoch = era_->number;
   }
-  if (unit.runs++ < options_.threshold) return nullptr;
-  if (!cache_.room_for(kLargestUnit)) {
-    flush();
-    return nullptr;
-  }
-  return translate(unit, linear);
+  auto* t = static_cast<Translation*>(unit.translated);
+  if (t != nullptr && t->linear == linear && !t->stale.load(std::memory_order_relaxed) && !t->worn_out())
+    return t;
+  // Another vCPU may have one, which is asked for when the unit is new to this one.
+  const bool is_new = unit.runs == 0, is_due = t != nullptr || unit.runs >= options_.threshold;
+  if (!is_due) ++unit.runs;
+  if (!is_due && !(is_new && cache_->shared())) return nullptr;
+  const std::lock_guard lock(cache_->mutex());
+  t = known(unit, linear);
+  if (t != nullptr && unit.translated == nullptr) taken_units_.add();
+  if (t == nullptr && is_due) t = translate(unit, linear);
+  if (t != nullptr) unit.translated = t;
+  return t;
+}
+
+Translation* Translator::known(const interp::Unit& unit, u64 linear) const {
+  for (Translation* t : era_->starting_at(unit.page, linear))
+    if (t->linear == linear && t->wide == interp_.mode_64() && t->page == unit.page &&
+        t->generation == unit.generation && t->second == unit.second &&
+        t->second_generation == unit.second_generation && !t->stale && !t->worn_out())
+      return t;
+  return nullptr;
 }
 
 // Reads and decodes the unit's instructions again: the interpreter keeps only handlers.
@@ -186,26 +234,36 @@ bool Translator::decode(const interp::Unit& unit) {
   return offset == unit.bytes;
 }
 
-Translator::Translation* Translator::translate(const interp::Unit& unit, u64 linear) {
+// The instructions as the era keeps them: thunks of the interpreter's go with its units.
+bool Translator::bind(const interp::Unit& unit) {
+  insns_.assign(unit.insns.begin(), unit.insns.end());
+  for (std::size_t n = 0; n < insns_.size(); ++n)
+    if (interp::runs_thunk(insns_[n]) && !era_->thunks.bind(decoded_[n], v_, interp_.mode_64(), insns_[n]))
+      return false;
+  return true;
+}
+
+Translation* Translator::translate(const interp::Unit& unit, u64 linear) {
   // 32-bit code that may run over 4 GiB, and go on at 0, is the interpreter's.
   const bool at_end = !interp_.mode_64() && linear >> kPageShift == 0xfffff;
-  if (at_end || !decode(unit)) {
+  if (!cache_->is_current(*era_)) return nullptr;
+  if (!era_->has_room()) {
+    cache_->flush();
+    return nullptr;
+  }
+  if (at_end || !decode(unit) || !bind(unit)) {
     refused_.add();
     unit.runs = 0;
     return nullptr;
   }
-  if (!cache_.room_for(kLargestUnit)) {
-    flush();
-    return nullptr;
-  }
   asmjit::CodeHolder holder;
   holder.init(asmjit::Environment::host());
-  Translation& t = translations_.emplace_back();
+  Translation& t = era_->translations.emplace_back();
   t.linear = linear;
-  t.unit = &unit;
   t.wide = interp_.mode_64();
   plan(unit, t);
   const UnitSource source{.unit = unit,
+                          .insns = insns_,
                           .linear = linear,
                           .decoded = decoded_,
                           .translation = &t,
@@ -215,29 +273,31 @@ Translator::Translation* Translator::translate(const interp::Unit& unit, u64 lin
                           .no_flat = t.no_flat,
                           .no_share = t.no_share,
                           .runs_left = t.runs_left > 0 ? &t.runs_left : nullptr,
-                          .hazards = v_.hazards.address(),
+                          .shared = cache_->shared(),
                           .host_tsc = v_.clock.host_tsc_lead().has_value(),
-                          .first_link = static_cast<u32>(links_.size()),
+                          .first_link = static_cast<u32>(era_->links.size()),
+                          .first_far = era_->far_links,
                           .returns = options_.returns,
                           .by_loop = options_.by_loop,
                           .model = v_.model};
-  Emitter emitter(holder, distances_, source, sites_);
-  const u8* code = emitter.emit() ? cache_.append(holder) : nullptr;
+  Emitter emitter(holder, distances_, source, *era_);
+  const u8* code = emitter.emit() ? era_->code.append(holder) : nullptr;
   if (code == nullptr) {
-    translations_.pop_back();
+    era_->translations.pop_back();
     refused_.add();
     unit.runs = 0;
     return nullptr;
   }
-  for (const LinkSpot& spot : emitter.links())
-    links_.push_back({.at = code + spot.offset,
-                      .guard = spot.guard != 0 ? code + spot.guard : nullptr,
-                      .target = spot.target,
-                      .vectors = spot.vectors});
+  for (const LinkSpot& spot : emitter.links()) {
+    VELLUM_ASSERT(!source.shared || spot.offset % 4 == 0, "a displacement at {}", spot.offset);
+    era_->links.push_back(
+        {.at = code + spot.offset, .target = spot.target, .far = spot.far, .vectors = spot.vectors});
+  }
+  era_->far_links += emitter.far_links();
   for (const Emitter::FaultSpot& spot : emitter.fault_spots()) {
     spot.site->resume = code + spot.resume;
-    const u32 at = cache_.offset_of(code);
-    fault_ranges_.push_back({at + static_cast<u32>(spot.begin), at + static_cast<u32>(spot.end), spot.site});
+    const u32 at = era_->code.offset_of(code);
+    era_->faults.add(at + static_cast<u32>(spot.begin), at + static_cast<u32>(spot.end), *spot.site);
   }
   t.linked = code + emitter.linked_offset();
   t.entered = code + emitter.entered_offset(holder);
@@ -246,16 +306,16 @@ Translator::Translation* Translator::translate(const interp::Unit& unit, u64 lin
     t.vectors = emitter.first_vectors();
   }
   t.refuse = code + emitter.refuse_offset(holder);
-  t.next = static_cast<Translation*>(unit.translated);
-  unit.translated = &t;
   t.page = unit.page;
   t.generation = unit.generation;
   t.second = unit.second;
   t.second_generation = unit.second_generation;
+  if (!t.valid()) return nullptr;  // before others see it: they may already have been told
   take_over(t);
   if (v_.trace.wants(TraceKind::kUnits)) [[unlikely]]
     trace_unit(unit, linear, emitter, {code, holder.codeSize()});
-  if (perf_map_.on()) perf_map_.add(code, holder.codeSize(), fmt::format("bt:{:x}", linear));
+  if (cache_->perf_map().on())
+    cache_->perf_map().add(code, holder.codeSize(), fmt::format("bt:{:x}", linear));
   translated_units_.add();
   translated_instructions_.add(unit.count);
   if (t.hot) hot_units_.add();
@@ -267,11 +327,10 @@ void Translator::take_over(Translation& t) {
   const auto before = [](const Translation* a, const Translation* b) {
     return a->linear % kPageSize < b->linear % kPageSize;
   };
-  auto& of_page = by_page_[t.page];
+  auto& of_page = era_->by_page[t.page];
   const auto [first, last] = std::equal_range(of_page.begin(), of_page.end(), &t, before);
   const auto kept = std::remove_if(first, last, [&](Translation* old) {
-    if (old->page != t.page || old->linear != t.linear || old->second != t.second || old->wide != t.wide)
-      return false;
+    if (!old->same_place(t)) return false;
     old->stale = true;
     take_links(*old, t);
     redirect(*old, t.linked, t.entered);
@@ -279,7 +338,7 @@ void Translator::take_over(Translation& t) {
   });
   of_page.insert(of_page.erase(kept, last), &t);
   if (t.second == nullptr || t.second == t.page) return;
-  auto& of_second = by_page_[t.second];
+  auto& of_second = era_->by_page[t.second];
   of_second.insert(std::upper_bound(of_second.begin(), of_second.end(), &t, before), &t);
 }
 
@@ -299,22 +358,12 @@ void Translator::code_changed() {
     const std::lock_guard lock(changed_mutex_);
     changed.swap(changed_);
   }
+  const std::lock_guard lock(cache_->mutex());
   for (const CodePage* page : changed) {
-    const auto of_page = by_page_.find(page);
-    if (of_page != by_page_.end()) refuse_outdated(of_page->second);
+    const auto of_page = era_->by_page.find(page);
+    if (of_page != era_->by_page.end()) refuse_outdated(of_page->second);
   }
-}
-
-// Sites refer to their units, and links and jump tables may still lead to translations of replaced ones:
-// another vCPU's store may have changed a page's generation and not yet have said so (code_changed()), and a
-// unit over the end of its page gives way when that page is followed by another.
-void Translator::units_replaced() {
-  for (const auto& [page, translations] : by_page_) {
-    for (Translation* t : translations) {
-      if (!t->stale && t->unit->page == nullptr) refuse(*t);  // UnitCache::replace() sets it so
-    }
-    refuse_outdated(translations);
-  }
+  routines_.serialize();  // another vCPU may have done it all
 }
 
 void Translator::refuse_outdated(std::span<Translation* const> of_page) {
@@ -327,25 +376,11 @@ void Translator::refuse(Translation& t) {
   redirect(t, t.refuse, t.refuse);
 }
 
-void Translator::flush() {
-  flushes_.add();
-  ++epoch_;
-  for (const KnownJumps& known : jump_tables_) known.table->clear();
-  by_page_.clear();
-  links_.clear();
-  pending_link_.reset();
-  translations_.clear();
-  sites_.clear();
-  fault_ranges_.clear();
-  retry_.armed = false;
-  cache_.truncate(routines_end_);
-}
-
 // From now on both ways into `from` lead elsewhere.
 void Translator::redirect(const Translation& from, const u8* linked, const u8* entered) {
-  cache_.patch_jump(from.linked, linked);
-  cache_.patch_jump(from.entered, entered);
-  if (from.checked != nullptr) cache_.patch_jump(from.checked, linked);
+  era_->code.patch_jump(from.linked, linked);
+  era_->code.patch_jump(from.entered, entered);
+  if (from.checked != nullptr) era_->code.patch_jump(from.checked, linked);
   routines_.serialize();
 }
 
@@ -356,8 +391,11 @@ void Translator::stats(std::vector<StatRow>& rows) const {
   rows.push_back({name, "hot units translated", hot_units_.get(), 0});
   rows.push_back({name, "instructions translated", translated_instructions_.get(), 0});
   rows.push_back({name, "units not translatable", refused_.get(), 0});
-  rows.push_back({name, "bytes of translated code", cache_.used(), 0});
-  rows.push_back({name, "cache flushes", flushes_.get(), 0});
+  if (cache_->shared()) rows.push_back({name, "units taken from other vCPUs", taken_units_.get(), 0});
+  if (!cache_->shared() || v_.index == 0) {
+    rows.push_back({name, "bytes of translated code", cache_->bytes_used(), 0});
+    rows.push_back({name, "cache flushes", cache_->flushes(), 0});
+  }
   rows.push_back({name, "entries", entries_.get(), 0});
   rows.push_back({name, "jumps linked", linked_.get(), 0});
   rows.push_back({name, "slow accesses", slow_accesses_.get(), 0});

@@ -20,11 +20,6 @@ class UnitRunner {
   virtual Flow run(const Unit& unit, u32 key, u64 limit, u64& done) = 0;
   /// Hazards::kCodeChanged was set, and has just been cleared.
   virtual void code_changed() = 0;
-  /// Every unit, and what their instructions refer to, is about to be forgotten.
-  virtual void units_dropped() = 0;
-  /// Units whose code has been overwritten are about to be forgotten. Whoever notes this later than the
-  /// code's generation tells must not enter what was made of them any more.
-  virtual void units_replaced() = 0;
 };
 
 class Interpreter final : public Engine {
@@ -50,8 +45,6 @@ class Interpreter final : public Engine {
     runner_ = &runner;
     counts_ = counts;
     units_.set_max_instructions(unit);
-    units_.on_clear([&runner] { runner.units_dropped(); });
-    units_.on_forget_replaced([&runner] { runner.units_replaced(); });
   }
   /// Runs at most `limit` instructions of `unit`; adds to `done` those that retired.
   static Flow run_unit(Vcpu& v, const Unit& unit, u64 limit, u64& done);

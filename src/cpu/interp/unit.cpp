@@ -59,6 +59,10 @@ bool loads_segment(const x86::Decoded& d) {
   return false;
 }
 
+bool runs_thunk(const Insn& i) {
+  return i.extra != nullptr && i.run != &unknown_instruction;
+}
+
 UnitCache::UnitCache(Vcpu& v)
     : v_(v),
       shortcuts_(new Shortcut[kShortcuts]),
@@ -66,7 +70,6 @@ UnitCache::UnitCache(Vcpu& v)
       unknown_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {}
 
 void UnitCache::clear() {
-  if (on_clear_) on_clear_();
   replaced_.clear();
   std::fill_n(shortcuts_.get(), kShortcuts, Shortcut{});
   std::fill_n(near_.get(), kNear, Near{});
@@ -114,7 +117,6 @@ void UnitCache::replace(std::unique_ptr<Unit>& slot, std::unique_ptr<Unit> unit)
   if (slot != nullptr) {
     slot->page = nullptr;  // valid() is false from now on
     if (replaced_.size() >= kMaxReplaced) {
-      if (on_forget_replaced_) on_forget_replaced_();
       std::fill_n(shortcuts_.get(), kShortcuts, Shortcut{});
       replaced_.clear();
     }

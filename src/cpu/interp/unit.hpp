@@ -11,7 +11,6 @@
 #pragma once
 
 #include <array>
-#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -48,6 +47,9 @@ struct Unit {
 /// MOV, POP, LDS … to a segment register. In 64-bit mode that changes no address but those from FS and GS.
 bool loads_segment(const x86::Decoded& d);
 
+/// Whether what `i` refers to is a native thunk of its cache's, which goes when the cache is cleared.
+bool runs_thunk(const Insn& i);
+
 class UnitCache : public StatSource {
  public:
   static constexpr unsigned kMaxInstructions = 32;
@@ -68,10 +70,6 @@ class UnitCache : public StatSource {
   void clear();
   /// At most this many instructions a unit from now on.
   void set_max_instructions(unsigned n) { max_instructions_ = n; }
-  /// `f` is called before everything is forgotten.
-  void on_clear(std::function<void()> f) { on_clear_ = std::move(f); }
-  /// `f` is called before those are forgotten that others have replaced.
-  void on_forget_replaced(std::function<void()> f) { on_forget_replaced_ = std::move(f); }
 
   void stats(std::vector<StatRow>& rows) const override;
 
@@ -106,7 +104,6 @@ class UnitCache : public StatSource {
   std::unordered_map<u64, std::unique_ptr<Unit>> units_;  // key: physical address * 4 + mode
   /// Replaced units, no longer valid: shortcuts of other addresses and privileges may still point to them.
   std::vector<std::unique_ptr<Unit>> replaced_;
-  std::function<void()> on_clear_, on_forget_replaced_;
   unsigned max_instructions_ = kMaxInstructions;
   std::vector<Insn> insns_;         // of the unit that is being decoded
   std::unique_ptr<Unit> uncached_;  // code outside RAM is decoded each time
