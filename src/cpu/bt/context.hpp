@@ -54,7 +54,8 @@ struct Site {
   u8 size = 0;         ///< of the memory operand
   u8 seg = static_cast<u8>(x86::Seg::kDs);  ///< of the memory operand
   mutable u8 futile = 0;                    ///< faults that no fill of the table would have spared
-  mutable u8 useful = 0;                    ///< others
+  mutable u8 useful = 0;                    ///< others, of the vCPU that had the last
+  mutable u8 useful_by = 0;                 ///< which that was
   bool write = false;
   bool sets_fip = false;         ///< the instruction is the last x87 one once it is done
   bool after_is_target = false;  ///< after it at Context::target

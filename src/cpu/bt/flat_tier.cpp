@@ -111,6 +111,7 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
     by_handlers_ = true;  // what pends may not be deliverable, and the poll be the unit's first
     return kLeave;
   }
+  VELLUM_ASSERT(flat_ != nullptr, "a fault at {:x} without flat tables", linear);
   host_faults_.add();
   const u64 next = run_site(site);
   if (next == kLeave && context_.flow == Flow::kFault) {
@@ -158,11 +159,15 @@ void Translator::access_again() {
 // A fault that spares others: worth it, unless the operand goes from one new page to the next.
 bool Translator::faults_too_often(const Site& site) const {
   const u32 now = host_ms();
+  // Each vCPU's table is to be filled: one fault of each is no burst.
+  const std::atomic_ref by(site.useful_by), count(site.useful);
+  const auto index = static_cast<u8>(v_.index);
+  if (by.exchange(index, std::memory_order_relaxed) != index) count.store(0, std::memory_order_relaxed);
   const std::atomic_ref since(site.since_ms);
   const u8 faults = count_up(site.useful);
   if (faults == 1) since.store(now, std::memory_order_relaxed);
   if (faults < kBurst) return false;
-  std::atomic_ref(site.useful).store(0, std::memory_order_relaxed);
+  count.store(0, std::memory_order_relaxed);
   return now - since.load(std::memory_order_relaxed) < kBurstMs;
 }
 
@@ -172,13 +177,14 @@ void Translator::give_up_flat(const Site& site, bool for_good) {
   given_up_.add();
   const std::lock_guard lock(cache_->mutex());
   auto& t = *static_cast<Translation*>(site.translation);
+  if (t.stale) return;  // another vCPU was first
   const u32 bit = u32{1} << site.position;
   t.no_flat |= bit;
   if (!for_good) {
     t.bursts |= bit;
     ++t.retries;
   }
-  translate_again(t);
+  refuse(t);
 }
 
 // The operands that share a slot with the one at `site` keep being on two pages: they share no more.
@@ -186,12 +192,9 @@ void Translator::give_up_sharing(const Site& site) {
   given_up_.add();
   const std::lock_guard lock(cache_->mutex());
   auto& t = *static_cast<Translation*>(site.translation);
+  if (t.stale) return;
   t.no_share |= u32{1} << site.leader;
-  translate_again(t);
-}
-
-void Translator::translate_again(Translation& t) {
-  if (!t.stale) refuse(t);
+  refuse(t);
 }
 
 }  // namespace vellum::bt

@@ -21,8 +21,8 @@ bool Translator::may_lead_to(const Link& from, const Translation& to) const {
 
 void Translator::link(u32 number, Translation& to) {
   Link& from = era_->links[number];
-  // Others may have been told of a change already.
-  if (!to.valid() || !may_lead_to(from, to)) return;
+  // Others may have been told of a change already, or have replaced it.
+  if (to.stale || !to.valid() || !may_lead_to(from, to)) return;
   lead_to(from, to);
   from.to = &to;
   if (from.far != Link::kNear) {

@@ -67,7 +67,7 @@ class TranslationCache {
  private:
   const std::size_t bytes_;
   const bool shared_;
-  mutable std::mutex mutex_;  ///< a leaf
+  mutable std::mutex mutex_;  ///< before the trace's
   std::shared_ptr<Era> era_;
   std::atomic<u32> number_{1};
   PerfMap perf_map_;

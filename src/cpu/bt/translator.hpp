@@ -45,6 +45,7 @@ class Translator final : public Engine,
   void code_changed(const CodePage& page) override;
   void kick() override;
 
+  bool can_share(const Clock& clock) const;
   void enter_era();
   void forget_places();
   Translation* find(const interp::Unit& unit, u64 linear);
@@ -79,7 +80,6 @@ class Translator final : public Engine,
   bool faults_too_often(const Site& site) const;
   void give_up_flat(const Site& site, bool for_good);
   void give_up_sharing(const Site& site);
-  void translate_again(Translation& t);
 
   // trace.cpp
   void trace_unit(const interp::Unit& unit, u64 linear, const Emitter& emitter,

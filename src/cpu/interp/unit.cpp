@@ -59,10 +59,6 @@ bool loads_segment(const x86::Decoded& d) {
   return false;
 }
 
-bool runs_thunk(const Insn& i) {
-  return i.extra != nullptr && i.run != &unknown_instruction;
-}
-
 UnitCache::UnitCache(Vcpu& v)
     : v_(v),
       shortcuts_(new Shortcut[kShortcuts]),

@@ -47,9 +47,6 @@ struct Unit {
 /// MOV, POP, LDS … to a segment register. In 64-bit mode that changes no address but those from FS and GS.
 bool loads_segment(const x86::Decoded& d);
 
-/// Whether what `i` refers to is a native thunk of its cache's, which goes when the cache is cleared.
-bool runs_thunk(const Insn& i);
-
 class UnitCache : public StatSource {
  public:
   static constexpr unsigned kMaxInstructions = 32;

@@ -1,5 +1,8 @@
 // vCPUs that share one cache of translations.
+#include <sys/resource.h>
+
 #include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "long_guest.hpp"
@@ -173,6 +176,25 @@ TEST_F(BtSharing, NobodyWhoRestsKeepsOldTranslations) {
     cache->flush();
   }
   EXPECT_TRUE(old.expired());
+}
+
+// Hot code of others would find its accesses through a table that this one does not have.
+TEST_F(BtSharing, AVcpuWithoutRoomForFlatTablesTranslatesForItself) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  u64 pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlimit scarce{pages * kPageSize + (u64{1} << 30), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &scarce), 0);
+  Cpu third{*this, 2, kPml4, cache};
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  third.state.gpr[x86::kRcx] = first.state.gpr[x86::kRcx] = 10'000;
+  first.run();
+  third.run();
+  EXPECT_GT(first.count("hot units translated"), 0u);
+  EXPECT_EQ(third.state.gpr[x86::kRax], 10'000u);
+  EXPECT_GE(third.count("units translated"), 3u);
+  EXPECT_EQ(third.count("hot units translated"), 0u);
 }
 
 // Threads, with the cache emptied all the time, code that is changed, and links that lead to two pages.
