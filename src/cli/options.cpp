@@ -183,7 +183,7 @@ std::vector<OptionRow> make_table() {
       {"--bt",
        "KEY=VALUE,...",
        kMachine,
-       "translator, as chain=off: unit, chain, returns, share, threshold, hot, cache, memory, count, perfmap",
+       "as chain=off: unit, chain, returns, share, threshold, hot, cache, memory, count, perfmap",
        {},
        [](Options o, Text v) {
          o.bt_options = v;
