@@ -46,7 +46,9 @@ void put_port(TableBuilder& table, u16 port, u8 bytes, u8 access_size) {
 constexpr u8 kByteAccess = 1, kWordAccess = 2, kDwordAccess = 3;
 
 // §5.2.9.
-std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt, bool display) {
+std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt, bool display, u16 pm_base) {
+  const u16 event = pm_base, control = pm_base + (layout::kPm1aControl - layout::kPm1aEvent),
+            timer = pm_base + (layout::kPmTimer - layout::kPm1aEvent);
   constexpr u8 kRevision = 6, kMinorRevision = 3;
   constexpr u8 kProfileDesktop = 1;
   constexpr u16 kNoC2 = 0x0fff, kNoC3 = 0x0fff;
@@ -65,12 +67,12 @@ std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt, bool display) {
   t.put<u16>(layout::kSciIrq);
   t.put<u32>(0);  // SMI_CMD: there is no legacy mode to leave; PM1_CNT.SCI_EN is always set
   t.put<u32>(0);  // ACPI_ENABLE, ACPI_DISABLE, S4BIOS_REQ, PSTATE_CNT
-  t.put<u32>(layout::kPm1aEvent);
+  t.put<u32>(event);
   t.put<u32>(0);
-  t.put<u32>(layout::kPm1aControl);
+  t.put<u32>(control);
   t.put<u32>(0);
   t.put<u32>(0);  // PM2_CNT
-  t.put<u32>(layout::kPmTimer);
+  t.put<u32>(timer);
   t.put<u32>(0);  // GPE0
   t.put<u32>(0);  // GPE1
   t.put<u8>(4);   // PM1_EVT_LEN
@@ -99,12 +101,12 @@ std::vector<u8> build_fadt(GuestPhys facs, GuestPhys dsdt, bool display) {
   t.put<u8>(kMinorRevision);
   t.put<u64>(0);  // X_FIRMWARE_CTRL: the 32-bit field has it
   t.put<u64>(dsdt.value);
-  put_port(t, layout::kPm1aEvent, 4, kWordAccess);
+  put_port(t, event, 4, kWordAccess);
   put_port(t, 0, 0, 0);
-  put_port(t, layout::kPm1aControl, 2, kWordAccess);
+  put_port(t, control, 2, kWordAccess);
   put_port(t, 0, 0, 0);
   put_port(t, 0, 0, 0);  // PM2
-  put_port(t, layout::kPmTimer, 4, kDwordAccess);
+  put_port(t, timer, 4, kDwordAccess);
   put_port(t, 0, 0, 0);  // GPE0
   put_port(t, 0, 0, 0);  // GPE1
   put_port(t, 0, 0, 0);  // SLEEP_CONTROL_REG, SLEEP_STATUS_REG: hardware-reduced only
@@ -228,7 +230,7 @@ std::vector<u8> build_acpi_tables(GuestPhys base, const FirmwareConfig& config) 
   };
   const GuestPhys facs = place(build_facs());
   const GuestPhys dsdt = config.pci ? place(build_pc_dsdt(config)) : place(dsdt_micro_bytes());
-  std::vector<GuestPhys> tables{place(build_fadt(facs, dsdt, config.display)),
+  std::vector<GuestPhys> tables{place(build_fadt(facs, dsdt, config.display, config.pm_base)),
                                 place(build_madt(config.cpu_count))};
   if (config.virtio_mmio != 0) tables.push_back(place(build_micro_ssdt(config.virtio_mmio)));
   const GuestPhys rsdt = place(build_root<u32>("RSDT", tables));

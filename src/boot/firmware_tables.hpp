@@ -16,6 +16,7 @@ struct FirmwareConfig {
   unsigned virtio_mmio = 0;           ///< virtio devices of a board without PCI
   bool display = false;               ///< there is a VGA
   std::array<u8, 2> floppy_drives{};  ///< with PCI: their types, as in CMOS RAM; 0: none
+  u16 pm_base = layout::kPm1aEvent;   ///< where ACPI's registers are: the PIIX4's PMBASE
 };
 
 /// Writes all of them (layout::kBiosDataArea, kEbda, kAcpiTables, kMpTable) and returns where the RSDP is.

@@ -371,7 +371,10 @@ Result<> Board::add_firmware(const MachineConfig& config, const BoardResources& 
         devices_.make<CfiFlash>(*ram_, ram_->add_block(size), start, *vars, states.next<CfiFlash::State>());
     VELLUM_TRY(mmio_.add(start.value, size, flash, "flash"));
   }
-  FirmwareRequest request{config.cpus, config.display == DisplayKind::kStd, floppy_drives_, {}};
+  FirmwareRequest request{
+      config.cpus, config.display == DisplayKind::kStd, floppy_drives_, {}, [pm = pci_->pm] {
+        return pm->base();
+      }};
   for (const BootFrom from : config.boot_order) {
     const auto& paths = from == BootFrom::kDisks    ? boot_disks_
                         : from == BootFrom::kCdroms ? boot_cdroms_

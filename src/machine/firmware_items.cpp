@@ -47,6 +47,13 @@ FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request) {
   items.add_file("etc/acpi/tables", std::move(acpi.tables));
   items.add_file("etc/acpi/rsdp", std::move(acpi.rsdp));
   items.add_file("etc/table-loader", std::move(acpi.script));
+  if (request.pm_base)
+    items.set_refresh("etc/acpi/tables", [tables, pm_base = request.pm_base](std::vector<u8>& bytes) mutable {
+      const u16 base = pm_base().value_or(layout::kPm1aEvent);
+      if (base == tables.pm_base) return;
+      tables.pm_base = base;
+      bytes = build_acpi_files(tables).tables;
+    });
 
   items.add_file_number<u16>("etc/sercon-port", layout::kCom1);
   items.add_file_number<u32>("etc/boot-fail-wait", ~u32{0});  // stay there, rather than reset again and again

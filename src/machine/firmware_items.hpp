@@ -2,6 +2,8 @@
 // to boot from. The names and formats are QEMU's, which SeaBIOS and OVMF know (QEMU docs/specs/fw_cfg).
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +18,9 @@ struct FirmwareRequest {
   std::array<u8, 2> floppy_drives{};  ///< their types, as in CMOS RAM; 0: none
   /// Open Firmware paths of what can be booted, as the functions below make them; the
   /// first is tried first.
-  std::vector<std::string> boot_order;
+  std::vector<std::string> boot_order = {};
+  /// Where firmware has put ACPI's registers by now (nullopt: nowhere yet). Empty: they stay where they are.
+  std::function<std::optional<u16>()> pm_base = {};
 };
 
 FwCfgItems firmware_items(const GuestRam& ram, const FirmwareRequest& request);

@@ -59,6 +59,20 @@ void FwCfgItems::write_directory() {
   items_[kDirectory] = std::move(directory);
 }
 
+void FwCfgItems::set_refresh(const std::string& name, Refresh refresh) {
+  refresh_[key_of(name)] = std::move(refresh);
+}
+
+const std::vector<u8>* FwCfgItems::fresh(u16 key) {
+  if (const auto found = refresh_.find(key); found != refresh_.end()) {
+    std::vector<u8>& bytes = items_.at(key);
+    const std::size_t size = bytes.size();
+    found->second(bytes);
+    VELLUM_ASSERT(bytes.size() == size, "item {:#x} of {} bytes, now {}", key, size, bytes.size());
+  }
+  return find(key);
+}
+
 const std::vector<u8>* FwCfgItems::find(u16 key) const {
   const auto found = items_.find(key);
   return found == items_.end() ? nullptr : &found->second;
@@ -100,7 +114,7 @@ void FwCfg::select(u16 key) {
 }
 
 u8 FwCfg::next_byte() {
-  const auto* const item = items_.find(state_.key);
+  const auto* const item = items_.fresh(state_.key);
   if (item == nullptr || state_.offset >= item->size()) return 0;
   return (*item)[state_.offset++];
 }
@@ -121,7 +135,7 @@ void FwCfg::run_dma(GuestPhys request) {
 
 // GUEST-CONTROLLED: all. Past an item's end there are zeroes.
 bool FwCfg::transfer(u32 control, u32 length, GuestPhys to) {
-  const auto* const item = items_.find(state_.key);
+  const auto* const item = items_.fresh(state_.key);
   const u32 size = item == nullptr ? 0 : static_cast<u32>(item->size());
   const u32 offset = std::min(state_.offset, size);
   const u32 have = std::min(length, size - offset);

@@ -9,6 +9,7 @@
 // Threads: any vCPU. The lock is held while guest memory is read and written.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -49,8 +50,18 @@ class FwCfgItems {
     add_file(std::move(name), little_endian(value));
   }
 
+  /// Brings a file that tells what firmware may have changed up to date, before each access to it. It only
+  /// depends on what devices save, so that a restored machine goes on with the same bytes; the size stays. It
+  /// runs with the device's lock held.
+  using Refresh = std::function<void(std::vector<u8>& bytes)>;
+  void set_refresh(const std::string& name, Refresh refresh);
+
+  /// As find(), brought up to date.
+  const std::vector<u8>* fresh(u16 key);
   /// GUEST-CONTROLLED: `key`. nullptr: there is no such item.
   const std::vector<u8>* find(u16 key) const;
+  /// The file's number; there must be such a file.
+  u16 key_of(const std::string& name) const { return files_.at(name); }
   const std::vector<u8>* find_file(const std::string& name) const;
 
  private:
@@ -63,6 +74,7 @@ class FwCfgItems {
   void write_directory();
 
   std::map<u16, std::vector<u8>> items_;
+  std::map<u16, Refresh> refresh_;
   std::map<std::string, u16> files_;  // sorted by name, as firmware may rely on
 };
 
@@ -98,8 +110,8 @@ class FwCfg final : public BusDevice, public Snapshottable {
   bool transfer(u32 control, u32 length, GuestPhys to);
 
   AddressSpace& space_;
-  const FwCfgItems items_;
   mutable std::mutex mutex_;
+  FwCfgItems items_;
   State state_;
 };
 

@@ -40,6 +40,27 @@ struct FwCfgTest : testing::Test {
   FwCfg device{space, items()};
 };
 
+TEST_F(FwCfgTest, AFileThatChangesIsReadAsItIsNow) {
+  FwCfgItems changing = items();
+  u8 now = 1;
+  changing.set_refresh("etc/a", [&now](std::vector<u8>& bytes) { bytes[0] = now; });
+  const u16 key = changing.key_of("etc/a");
+  FwCfg fw_cfg{space, std::move(changing)};
+
+  fw_cfg.write(0, 2, key);
+  now = 2;
+  EXPECT_EQ(in(fw_cfg, 1), 2u);
+  fw_cfg.write(0, 2, key);
+  now = 3;
+  EXPECT_EQ(in(fw_cfg, 1), 3u);
+  guest_store<u32>(ram->host(GuestPhys(kRequest)), __builtin_bswap32(u32{key} << 16 | 8 | 2));
+  guest_store<u32>(ram->host(GuestPhys(kRequest + 4)), __builtin_bswap32(1));
+  guest_store<u64>(ram->host(GuestPhys(kRequest + 8)), __builtin_bswap64(kBuffer));
+  now = 4;
+  fw_cfg.write(4, 8, __builtin_bswap64(kRequest));
+  EXPECT_EQ(buffer(0), 4u);
+}
+
 TEST_F(FwCfgTest, SaysWhoItIs) {
   select(FwCfgItems::kSignature);
   EXPECT_EQ(take(5), (std::vector<u8>{'Q', 'E', 'M', 'U', 0}));

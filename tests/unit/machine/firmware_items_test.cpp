@@ -38,6 +38,25 @@ TEST(FirmwareItems, TheAcpiTablesComeWithTheirLoader) {
   EXPECT_EQ(items.find_file("etc/table-loader")->size() % 128, 0u);
 }
 
+// OVMF moves them to 0xb000 and reads the tables after that; SeaBIOS leaves them at 0x600.
+TEST(FirmwareItems, TheFadtNamesThePortsWhereFirmwareHasPutThem) {
+  const auto ram = std::move(*GuestRam::create(1 << 20));
+  std::optional<u16> base;
+  FwCfgItems items = firmware_items(*ram, {.pm_base = [&base] { return base; }});
+  const u16 tables = items.key_of("etc/acpi/tables");
+  const auto pm_timer = [&] {
+    const std::string text = text_of(items.fresh(tables));
+    const std::size_t field = text.find("FACP") + 76;
+    return static_cast<u8>(text.at(field)) | static_cast<u8>(text.at(field + 1)) << 8;
+  };
+
+  EXPECT_EQ(pm_timer(), 0x608);
+  base = 0xb000;
+  EXPECT_EQ(pm_timer(), 0xb008);
+  base = 0x600;
+  EXPECT_EQ(pm_timer(), 0x608);
+}
+
 TEST(FirmwareItems, TheBootOrderIsAListOfPaths) {
   const auto ram = std::move(*GuestRam::create(1 << 20));
   const FirmwareRequest two{
