@@ -237,7 +237,8 @@ Result<Command> parse(std::span<const std::string> arguments) {
     return tl::unexpected(unknown_argument(
         extras.front(), {"run", "diff", "doctor", "completion", "--help", "--version"}, "vellum --help"));
   return fail(ErrorCode::kInvalidArgument,
-              "what to do? 'vellum run --kernel FILE' boots a guest; see 'vellum --help'");
+              "what to do? 'vellum run FILE' boots a disk image, 'vellum run --kernel FILE' a kernel; see "
+              "'vellum --help'");
 }
 
 }  // namespace

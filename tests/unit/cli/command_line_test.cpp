@@ -224,7 +224,9 @@ TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
   EXPECT_EQ(error_of({"rnu"}), "unknown argument 'rnu'; did you mean 'run'?");
   EXPECT_EQ(error_of({"completion", "tcsh"}),
             "completion 'tcsh': unknown shell; there are bash, zsh and fish");
-  EXPECT_EQ(error_of({}), "what to do? 'vellum run --kernel FILE' boots a guest; see 'vellum --help'");
+  EXPECT_EQ(error_of({}),
+            "what to do? 'vellum run FILE' boots a disk image, 'vellum run --kernel FILE' a kernel; see "
+            "'vellum --help'");
 }
 
 TEST(CommandLine, TracesAreNamedAndGoSomewhere) {
