@@ -8,47 +8,16 @@
 
 #include "base/assert.hpp"
 #include "devices/floppy/controller.hpp"
+#include "fuzz_disk.hpp"
 #include "fuzz_input.hpp"
 
 using namespace vellum;
 using floppy::Controller;
+using fuzz::FuzzDisk, fuzz::NullLine;
 
 namespace {
 
 constexpr u64 kRam = 64 << 10;
-
-class FuzzDisk final : public Disk {
- public:
-  explicit FuzzDisk(u64 size) : size_(size) {}
-  u64 size() const override { return size_; }
-  bool read_only() const override { return is_read_only; }
-  u64 discard_granularity() const override { return kSector; }
-  void submit(DiskRequest request) override {
-    for (const iovec& part : request.buffers)
-      if (request.kind == DiskRequest::Kind::kRead)
-        std::fill_n(static_cast<u8*>(part.iov_base), part.iov_len, u8{7});
-    VELLUM_ASSERT(request.offset <= size() && request.length <= size() - request.offset &&
-                      request.length % kSector == 0,
-                  "{}+{}", request.offset, request.length);
-    VELLUM_ASSERT((request.kind == DiskRequest::Kind::kFlush) == (request.length == 0), "an empty request");
-    VELLUM_ASSERT(request.kind == DiskRequest::Kind::kRead || !is_read_only, "a write-protected disk");
-    waiting_.push_back(std::move(request));
-  }
-  void finish_all() override {
-    while (!waiting_.empty())
-      for (const DiskRequest& request : std::exchange(waiting_, {})) request.done(fails ? 5 : 0);
-  }
-  bool fails = false, is_read_only = false;
-
- private:
-  const u64 size_;
-  std::vector<DiskRequest> waiting_;
-};
-
-class NullLine final : public InterruptLine {
- public:
-  void set(bool) override {}
-};
 
 struct Rig {
   std::unique_ptr<EventLoop> loop = std::move(*EventLoop::create());

@@ -6,47 +6,21 @@
 #include "base/assert.hpp"
 #include "base/snapshot.hpp"
 #include "devices/ide/channel.hpp"
+#include "fuzz_disk.hpp"
 #include "fuzz_input.hpp"
 
 using namespace vellum;
+using fuzz::FuzzDisk, fuzz::NullLine;
 
 namespace {
 
 constexpr u64 kRam = 64 << 10, kTable = 0x1000;
 
-class FuzzDisk final : public Disk {
- public:
-  u64 size() const override { return 80 * kSector; }
-  bool read_only() const override { return false; }
-  u64 discard_granularity() const override { return kSector; }
-  void submit(DiskRequest request) override {
-    for (const iovec& part : request.buffers)
-      if (request.kind == DiskRequest::Kind::kRead)
-        std::fill_n(static_cast<u8*>(part.iov_base), part.iov_len, u8{7});
-    VELLUM_ASSERT(request.offset <= size() && request.length <= size() - request.offset &&
-                      request.length % kSector == 0,
-                  "{}+{}", request.offset, request.length);
-    waiting_.push_back(std::move(request));
-  }
-  void finish_all() override {
-    while (!waiting_.empty())
-      for (const DiskRequest& request : std::exchange(waiting_, {})) request.done(fails ? 5 : 0);
-  }
-  bool fails = false;
-
- private:
-  std::vector<DiskRequest> waiting_;
-};
-
-class NullLine final : public InterruptLine {
- public:
-  void set(bool) override {}
-};
-
 struct Rig {
   std::unique_ptr<EventLoop> loop = std::move(*EventLoop::create());
   std::unique_ptr<GuestRam> ram = std::move(*GuestRam::create(kRam));
-  std::shared_ptr<FuzzDisk> disk = std::make_shared<FuzzDisk>(), cd = std::make_shared<FuzzDisk>();
+  std::shared_ptr<FuzzDisk> disk = std::make_shared<FuzzDisk>(80 * Disk::kSector),
+                            cd = std::make_shared<FuzzDisk>(80 * Disk::kSector);
   NullLine line;
   std::optional<ide::Channel> channel;
 
@@ -132,6 +106,7 @@ void step(Rig& rig, fuzz::Input& input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   Rig rig;
+  rig.disk->takes_empty = rig.cd->takes_empty = true;
   rig.insert({});
   fuzz::Input input(data, std::min<std::size_t>(size, 4096));
   while (!input.empty()) step(rig, input);

@@ -31,44 +31,17 @@ org 0x7c00
   out dx, al
   hlt
 
-power_off:
-  mov dx, 0x604               ; PM1a control: SLP_EN, S5
-  mov ax, 0x3400
-  out dx, ax
-  cli
-  hlt
-
 disk:
   mov si, packet
-  int 0x13                    ; DL is the drive that was booted
-  jnc done
-  mov si, failed
-  call print
-  jmp power_off
+  jmp call_disk               ; DL is the drive that was booted
 
-; The BIOS's serial console writes a character when the next one or a timer tick comes.
-print:
-  lodsb
-  test al, al
-  jz wait_for_ticks
-  mov ah, 0x0e
-  mov bx, 7
-  int 0x10
-  jmp print
-wait_for_ticks:
-  sti
-  hlt
-  hlt
-  hlt
-done:
-  ret
+%include "bios.inc"
 
 align 4
 packet:
   db 16, 0
   dw 1, text, 0               ; one sector, to 0:text
   dq 1
-failed: db "disk error", 13, 10, 0
 second: db "2: after the reset", 13, 10, 0
 second_end:
 

@@ -69,13 +69,7 @@ compare:
   loop compare
   mov si, written
   call print
-
-power_off:
-  mov dx, 0x604               ; PM1a control: SLP_EN, S5
-  mov ax, 0x3400
-  out dx, ax
-  cli
-  hlt
+  jmp power_off
 
 wrong:
   mov si, differs
@@ -84,33 +78,13 @@ wrong:
 
 disk:
   mov dl, [drive]
-  int 0x13
-  jnc done
-  mov si, failed
-  call print
-  jmp power_off
+  jmp call_disk
 
-; The BIOS's serial console writes a character when the next one or a timer tick comes.
-print:
-  lodsb
-  test al, al
-  jz wait_for_ticks
-  mov ah, 0x0e
-  mov bx, 7
-  int 0x10
-  jmp print
-wait_for_ticks:
-  sti
-  hlt
-  hlt
-  hlt
-done:
-  ret
+%include "bios.inc"
 
 drive: db 0
 greeting: db "booted from drive "
 greeting_drive: db "?", 13, 10, 0
-failed: db "disk error", 13, 10, 0
 differs: db "it differs", 13, 10, 0
 written: db "written and read back", 13, 10, 0
 

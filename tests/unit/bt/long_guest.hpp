@@ -24,6 +24,15 @@ class SilentBoard final : public BareBoard {
   Hazards* hazards = nullptr;
 };
 
+/// The counter of that name, or 0.
+inline u64 count_of(const Engine& engine, std::string_view name) {
+  std::vector<StatRow> rows;
+  engine.stats(rows);
+  for (const StatRow& row : rows)
+    if (row.name == name) return row.count;
+  return 0;
+}
+
 class LongGuest : public ::testing::Test {
  protected:
   static constexpr u64 kCode = 0x1000, kPml4 = 0x2000, kPdpt = 0x3000, kPd = 0x4000, kGdt = 0x6000,
@@ -85,13 +94,7 @@ class LongGuest : public ::testing::Test {
     return e;
   }
   u64 rax() const { return state_.gpr[x86::kRax]; }
-  u64 count(std::string_view name) const {
-    std::vector<StatRow> rows;
-    engine_.stats(rows);
-    for (const StatRow& row : rows)
-      if (row.name == name) return row.count;
-    return 0;
-  }
+  u64 count(std::string_view name) const { return count_of(engine_, name); }
   /// The vector whose handler the guest halted in, or -1; its frame is frame()[0] = RIP, [2] = RFLAGS.
   int halted_in_handler() const {
     if (state_.activity != Activity::kHalted || state_.rip <= kHandlers || state_.rip > kHandlers + 256)

@@ -1,11 +1,10 @@
 // vCPUs that share one cache of translations.
 #include <sys/resource.h>
 
-#include <cstring>
 #include <fstream>
 #include <thread>
 
-#include "long_guest.hpp"
+#include "two_pages_guest.hpp"
 
 namespace vellum::bt {
 namespace {
@@ -13,9 +12,7 @@ namespace {
 const Options kOptions{.cache_bytes = 1 << 20, .threshold = 0, .count = Options::Count::kOff};
 
 // Two vCPUs of one guest; what LongGuest has is not used.
-struct BtSharing : LongGuest {
-  static constexpr u64 kFar = 0x200000;  // of the first kData, of the second kData + 0x1000
-  static constexpr u64 kBack = kCode + 0x40;
+struct BtSharing : TwoPagesGuest {
   static constexpr u64 kLoops = 500;
   static constexpr u64 kOther = 0x30000;  // the second one's tables
 
@@ -36,20 +33,15 @@ struct BtSharing : LongGuest {
       engine.pull(StateMask::kAll, state);
       return e;
     }
-    // Not by push(), which flushes what is known of mappings.
-    void restart(u64 count) {
+    // Once more. Not by push(), which flushes what is known of mappings.
+    void run_again(u64 rounds) {
       VcpuState& s = engine.vcpu().state;
       s.activity = Activity::kRunning;
       s.rip = kCode;
-      s.gpr[x86::kRcx] = count;
+      s.gpr[x86::kRcx] = rounds;
+      resume();
     }
-    u64 count(std::string_view name) const {
-      std::vector<StatRow> rows;
-      engine.stats(rows);
-      for (const StatRow& row : rows)
-        if (row.name == name) return row.count;
-      return 0;
-    }
+    u64 count(std::string_view name) const { return count_of(engine, name); }
 
     SilentBoard board;
     Hazards hazards;
@@ -58,27 +50,9 @@ struct BtSharing : LongGuest {
   };
 
   BtSharing() {
-    map(kPml4, kData);
     map(kOther, kData + 0x1000);
-    code({0x48, 0xff, 0xc0}, kData);           // INC RAX
-    code({0x48, 0xff, 0xc3}, kData + 0x1000);  // INC RBX
-    for (const u64 page : {kData, kData + 0x1000}) jump(page + 3, kFar + 3, kBack);
     jump(kCode, kCode, kFar);
-    code({0xff, 0xc9, 0x75, 0xbc, 0xf4}, kBack);                            // DEC ECX; JNZ kCode; HLT
     for (Cpu* cpu : {&first, &second}) cpu->state.gpr[x86::kRcx] = kLoops;  // not enough to be hot
-  }
-  void map(u64 pml4, u64 physical) {
-    const u64 pt = pml4 == kPml4 ? 0x5000 : pml4 + 0x3000;
-    put64(pml4, (pml4 + 0x1000) | 3);
-    put64(pml4 + 0x1000, (pml4 + 0x2000) | 3);
-    put64(pml4 + 0x2000, 0x83);
-    put64(pml4 + 0x2008, pt | 3);
-    put64(pt, physical | 3);
-  }
-  void jump(u64 at, u64 linear, u64 target) {
-    code({0xe9}, at);
-    const u32 distance = static_cast<u32>(target - (linear + 5));
-    std::memcpy(ram_->host(GuestPhys(at + 1)), &distance, 4);
   }
 
   std::shared_ptr<TranslationCache> cache = std::make_shared<TranslationCache>(kOptions, true, false);
@@ -99,10 +73,8 @@ TEST_F(BtSharing, OneTranslatesForBoth) {
 TEST_F(BtSharing, EachGoesToItsOwnPage) {
   first.run();
   second.run();
-  first.restart(100);
-  first.resume();
-  second.restart(100);
-  second.resume();
+  first.run_again(100);
+  second.run_again(100);
   EXPECT_EQ(first.state.gpr[x86::kRax], kLoops + 100);
   EXPECT_EQ(first.state.gpr[x86::kRbx], 0u);
   EXPECT_EQ(second.state.gpr[x86::kRax], 0u);
@@ -113,8 +85,7 @@ TEST_F(BtSharing, AJumpThatLeadsElsewhereForTheOtherIsNotTakenByMistake) {
   first.run();
   second.run();
   const u64 entries = first.count("entries");
-  first.restart(100);
-  first.resume();
+  first.run_again(100);
   EXPECT_LT(first.count("entries"), entries + 20) << "it is still linked for the first one";
 }
 
@@ -123,15 +94,11 @@ TEST_F(BtSharing, ChangedCodeIsChangedForBothInEitherOrder) {
   first.run();
   second.run();
   code({0x48, 0xff, 0xc3}, kData);
-  first.restart(10);
-  first.resume();
-  second.restart(20);
-  second.resume();
+  first.run_again(10);
+  second.run_again(20);
   code({0x48, 0xff, 0xc0}, kData);
-  second.restart(3);
-  second.resume();
-  first.restart(4);
-  first.resume();
+  second.run_again(3);
+  first.run_again(4);
   EXPECT_EQ(first.state.gpr[x86::kRax], kLoops + 4);
   EXPECT_EQ(first.state.gpr[x86::kRbx], 10u);
   EXPECT_EQ(second.state.gpr[x86::kRax], kLoops + 3);
@@ -143,11 +110,9 @@ TEST_F(BtSharing, WhatOneHasMadeOfNewCodeIsTakenByTheOther) {
   first.run();
   second.run();
   code({0x48, 0xff, 0xc3}, kData);
-  first.restart(10);
-  first.resume();
+  first.run_again(10);
   const u64 translated = second.count("units translated");
-  second.restart(20);
-  second.resume();
+  second.run_again(20);
   EXPECT_EQ(second.count("units translated"), translated);
 }
 
@@ -159,8 +124,7 @@ TEST_F(BtSharing, EmptyingTheCacheLosesNothing) {
     cache->flush();
   }
   for (Cpu* cpu : {&first, &second}) {
-    cpu->restart(50);
-    cpu->resume();
+    cpu->run_again(50);
   }
   EXPECT_EQ(first.state.gpr[x86::kRax], kLoops + 50);
   EXPECT_EQ(second.state.gpr[x86::kRbx], kLoops + 50);
@@ -215,8 +179,7 @@ TEST_F(BtSharing, ThreadsMayDoAllOfItAtOnce) {
     cpu.state.gpr[x86::kRcx] = kMany;
     cpu.run();
     for (u64 n = 1; n < kRounds; ++n) {
-      cpu.restart(kMany);
-      cpu.resume();
+      cpu.run_again(kMany);
     }
   };
   std::thread one([&] { work(first); }), two([&] { work(second); });

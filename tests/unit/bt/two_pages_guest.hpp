@@ -1,0 +1,41 @@
+// A loop over two guest-virtual pages, the second of which may be either of two physical ones: jumps between
+// pages hold for one mapping each.
+#pragma once
+
+#include <cstring>
+
+#include "long_guest.hpp"
+
+namespace vellum::bt {
+
+class TwoPagesGuest : public LongGuest {
+ protected:
+  /// kData counts in RAX, kData + 0x1000 in RBX.
+  static constexpr u64 kFar = 0x200000;
+  static constexpr u64 kBack = kCode + 0x40;
+
+  /// kPml4 has kData there. A jump from kCode to kFar, which is the test's, makes it a loop of RCX rounds.
+  TwoPagesGuest() {
+    map(kPml4, kData);
+    code({0x48, 0xff, 0xc0}, kData);           // INC RAX
+    code({0x48, 0xff, 0xc3}, kData + 0x1000);  // INC RBX
+    for (const u64 page : {kData, kData + 0x1000}) jump(page + 3, kFar + 3, kBack);
+    code({0xff, 0xc9, 0x75, 0xbc, 0xf4}, kBack);  // DEC ECX; JNZ kCode; HLT
+  }
+  /// Tables at `pml4` and the three pages behind it: as LongGuest's, and kFar -> `physical`.
+  void map(u64 pml4, u64 physical) {
+    const u64 pt = pml4 == kPml4 ? 0x5000 : pml4 + 0x3000;
+    put64(pml4, (pml4 + 0x1000) | 3);
+    put64(pml4 + 0x1000, (pml4 + 0x2000) | 3);
+    put64(pml4 + 0x2000, 0x83);
+    put64(pml4 + 0x2008, pt | 3);
+    put64(pt, physical | 3);
+  }
+  void jump(u64 at, u64 linear, u64 target) {
+    code({0xe9}, at);
+    const u32 distance = static_cast<u32>(target - (linear + 5));
+    std::memcpy(ram_->host(GuestPhys(at + 1)), &distance, 4);
+  }
+};
+
+}  // namespace vellum::bt
