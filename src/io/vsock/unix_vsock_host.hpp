@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "io/unix_listener.hpp"
 #include "io/vsock/socket_poll.hpp"
 #include "io/vsock/vsock_host.hpp"
 
@@ -20,11 +21,10 @@ class UnixVsockHost final : public VsockHost {
   /// Callers that have not said yet whom they want.
   static constexpr std::size_t kMaxCallers = 64;
   /// Room for the longest of them: PATH_4294967295.
-  static constexpr std::size_t kMaxPath = 108 - 1 - 11;
+  static constexpr std::size_t kMaxPath = UnixListener::kMaxPath - 11;
 
   /// Serves `path`, of up to kMaxPath bytes, which only processes of the same user may connect to.
   static Result<std::unique_ptr<UnixVsockHost>> create(EventLoop& loop, const std::string& path);
-  ~UnixVsockHost() override;
 
   FileDescriptor connect(u32 port) override;
   void listen(Listener listener) override { listener_ = std::move(listener); }
@@ -37,7 +37,7 @@ class UnixVsockHost final : public VsockHost {
 
   EventLoop& loop_;
   const std::string path_;
-  FileDescriptor lock_, socket_;
+  UnixListener socket_;
   Listener listener_;
   std::unique_ptr<EventLoop::Watch> accept_;
   std::unique_ptr<EventLoop::Delay> accept_later_;
