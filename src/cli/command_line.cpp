@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <deque>
 
 #include "cli/completion.hpp"
 #include "cli/disk_option.hpp"
@@ -160,6 +161,55 @@ Result<Command> interpret_diff(const CLI::App& diff, const std::vector<RawOption
   return options;
 }
 
+// A command to a running machine, and its words: the socket, then the row's arguments.
+struct RawControl {
+  const ControlRow* row;
+  CLI::App* command;
+  std::vector<std::string> words;
+};
+
+void add_control(CLI::App& app, const ControlRow& row, std::deque<RawControl>& controls) {
+  CLI::App* const command = app.add_subcommand(row.name, row.help);
+  controls.push_back({&row, command, {}});
+  command->allow_extras();
+  command->footer(row.footer);
+  const auto add = [raw = &controls.back(), command](const std::string& name, const std::string& text,
+                                                     bool required) {
+    const auto keep = [raw](const CLI::results_t& given) {
+      raw->words.push_back(given.front());
+      return true;
+    };
+    command->add_option(name, keep, text)->type_name("")->required(required);
+  };
+  add("SOCKET", "the machine's: what its --control was given", true);
+  for (const ControlArgument& argument : row.arguments) add(argument.name, argument.help, argument.required);
+}
+
+Result<Command> interpret_control(const RawControl& raw) {
+  const ControlRow& row = *raw.row;
+  const auto extras = raw.command->remaining();
+  const std::string help = fmt::format("vellum {} --help", row.name);
+  for (const std::string& extra : extras)
+    if (extra.starts_with('-')) return tl::unexpected(unknown_argument(extra, {"--help"}, help.c_str()));
+  std::string usage = fmt::format("vellum {} SOCKET", row.name);
+  std::size_t needed = 1;
+  for (const ControlArgument& argument : row.arguments) {
+    usage += argument.required ? " " + argument.name : fmt::format(" [{}]", argument.name);
+    if (argument.required) ++needed;
+  }
+  if (raw.words.size() < needed || !extras.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "too {} words: it is '{}', with the socket of the machine's --control",
+                extras.empty() ? "few" : "many", usage);
+  return ControlOptions{row.name, raw.words.front(), {raw.words.begin() + 1, raw.words.end()}};
+}
+
+std::vector<std::string> first_words() {
+  std::vector<std::string> words{"run", "diff", "doctor", "completion", "--help", "--version"};
+  for (const ControlRow& row : control_table()) words.push_back(row.name);
+  return words;
+}
+
 // CLI11 says "--memory: 1 required SIZE missing".
 Error missing_value(const std::string& message) {
   const std::string name = message.substr(0, message.find(':'));
@@ -204,6 +254,9 @@ Result<Command> parse(std::span<const std::string> arguments) {
   std::vector<RawOption> raw_doctor;
   add_options(*doctor, doctor_option_table(), raw_doctor);
 
+  std::deque<RawControl> controls;
+  for (const ControlRow& row : control_table()) add_control(app, row, controls);
+
   CLI::App* completion =
       app.add_subcommand("completion", "print a shell's completion script: bash, zsh or fish");
   std::string shell;
@@ -218,6 +271,8 @@ Result<Command> parse(std::span<const std::string> arguments) {
     return PrintText{std::string(version.what()) + "\n"};
   } catch (const CLI::ArgumentMismatch& error) {
     return tl::unexpected(missing_value(error.what()));
+  } catch (const CLI::RequiredError&) {
+    // It is said below, which words there are.
   } catch (const CLI::ParseError& error) {
     std::string text = error.what();
     std::ranges::replace(text, '\n', ' ');
@@ -227,6 +282,8 @@ Result<Command> parse(std::span<const std::string> arguments) {
   if (run->parsed()) return interpret_run(*run, raw_run);
   if (diff->parsed()) return interpret_diff(*diff, raw_diff);
   if (doctor->parsed()) return interpret_doctor(*doctor, raw_doctor);
+  for (const RawControl& raw : controls)
+    if (raw.command->parsed()) return interpret_control(raw);
   if (completion->parsed()) {
     if (shell.empty())
       return fail(ErrorCode::kInvalidArgument, "completion: for which shell? There are bash, zsh and fish");
@@ -234,8 +291,7 @@ Result<Command> parse(std::span<const std::string> arguments) {
     return PrintText{std::move(text)};
   }
   if (const auto extras = app.remaining(); !extras.empty())
-    return tl::unexpected(unknown_argument(
-        extras.front(), {"run", "diff", "doctor", "completion", "--help", "--version"}, "vellum --help"));
+    return tl::unexpected(unknown_argument(extras.front(), first_words(), "vellum --help"));
   return fail(ErrorCode::kInvalidArgument,
               "what to do? 'vellum run FILE' boots a disk image, 'vellum run --kernel FILE' a kernel; see "
               "'vellum --help'");

@@ -5,6 +5,7 @@
 #include <string>
 #include <variant>
 
+#include "cli/control_command.hpp"
 #include "cli/diff_command.hpp"
 #include "cli/doctor_command.hpp"
 #include "cli/options.hpp"
@@ -16,7 +17,7 @@ struct PrintText {
   std::string text;
 };
 
-using Command = std::variant<PrintText, RunOptions, DiffOptions, DoctorOptions>;
+using Command = std::variant<PrintText, RunOptions, DiffOptions, DoctorOptions, ControlOptions>;
 
 /// `arguments` without the program's name. Errors are one line, without "vellum: ".
 Result<Command> parse_command_line(std::span<const std::string> arguments);

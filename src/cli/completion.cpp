@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include "cli/control_command.hpp"
 #include "cli/options.hpp"
 
 namespace vellum::cli {
@@ -22,7 +23,7 @@ _vellum() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W 'run diff doctor completion --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'run diff doctor completion @CONTROL@ --help --version' -- "$word"))
     return
   fi
   if [ "${COMP_WORDS[1]}" = completion ]; then
@@ -41,7 +42,7 @@ constexpr std::string_view kZsh = R"sh(#compdef vellum
 # zsh completion for vellum: eval "$(vellum completion zsh)"
 _vellum() {
   if (( CURRENT == 2 )); then
-    compadd -- run diff doctor completion --help --version
+    compadd -- run diff doctor completion @CONTROL@ --help --version
     return
   fi
   if [[ ${words[2]} == completion ]]; then
@@ -63,7 +64,7 @@ complete -c vellum -n __fish_use_subcommand -a diff -d 'compare two engines'
 complete -c vellum -n __fish_use_subcommand -a doctor -d 'say what this host offers'
 complete -c vellum -n __fish_use_subcommand -a completion -d 'print a completion script'
 complete -c vellum -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
-@VALUES@)sh";
+@VALUES@@CONTROL@)sh";
 
 std::string filled(std::string_view script, std::string_view mark, std::string_view text) {
   std::string out(script);
@@ -84,8 +85,18 @@ std::string escaped(std::string_view text, std::string_view escape_too = "") {
   return out;
 }
 
+std::string control_names() {
+  std::string names;
+  for (const ControlRow& row : control_table()) names += (names.empty() ? "" : " ") + row.name;
+  return names;
+}
+
+// Of those commands' words one names the socket, others files: file names will do.
 std::string bash_script() {
   std::string words, values;
+  for (const ControlRow& row : control_table())
+    words +=
+        fmt::format("    {}) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\")) ;;\n", row.name);
   for (const auto& [command, options] : subcommands()) {
     words += fmt::format("    {}) COMPREPLY=($(compgen -W '", command);
     for (const OptionRow& row : options) {
@@ -99,7 +110,7 @@ std::string bash_script() {
     }
     words += "--help' -- \"$word\")) ;;\n";
   }
-  return filled(filled(kBash, "@VALUES@", values), "@WORDS@", words);
+  return filled(filled(filled(kBash, "@VALUES@", values), "@WORDS@", words), "@CONTROL@", control_names());
 }
 
 std::string zsh_script() {
@@ -124,7 +135,8 @@ std::string zsh_script() {
     }
     values += " ;;\n";
   }
-  return filled(kZsh, "@VALUES@", values);
+  for (const ControlRow& row : control_table()) values += fmt::format("    {}) _files ;;\n", row.name);
+  return filled(filled(kZsh, "@VALUES@", values), "@CONTROL@", control_names());
 }
 
 std::string fish_script() {
@@ -141,7 +153,13 @@ std::string fish_script() {
                             command, row.name.substr(2), escaped(row.help), action);
     }
   }
-  return filled(kFish, "@VALUES@", values);
+  std::string control;
+  for (const ControlRow& row : control_table())
+    control += fmt::format(
+        "complete -c vellum -n __fish_use_subcommand -a {0} -d '{1}'\n"
+        "complete -c vellum -n '__fish_seen_subcommand_from {0}' -F\n",
+        row.name, escaped(row.help));
+  return filled(filled(kFish, "@VALUES@", values), "@CONTROL@", control);
 }
 
 }  // namespace

@@ -26,5 +26,7 @@ int main(int argc, char** argv) {
     return vellum::cli::diff_command(*diff);
   if (const auto* doctor = std::get_if<vellum::cli::DoctorOptions>(&*command))
     return vellum::cli::doctor_command(*doctor);
+  if (const auto* control = std::get_if<vellum::cli::ControlOptions>(&*command))
+    return vellum::cli::control_command(*control);
   return vellum::cli::run_command(std::get<vellum::cli::RunOptions>(*command));
 }

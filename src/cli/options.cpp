@@ -11,6 +11,7 @@
 #include "cli/size.hpp"
 #include "cli/suggest.hpp"
 #include "cli/vsock_option.hpp"
+#include "io/unix_listener.hpp"
 #include "x86/cpu_model.hpp"
 
 namespace vellum::cli {
@@ -306,6 +307,17 @@ std::vector<OptionRow> make_table() {
        "port 0xf4 ends the run with the guest's own status, (value << 1) | 1",
        {},
        [](Options o, Text) -> Result<> { return o.machine.debug_exit = true, Result<>(); }},
+      {"--control",
+       "PATH",
+       kRunning,
+       "a Unix socket for 'vellum screenshot' and its like (docs/control.md)",
+       {},
+       [](Options o, Text v) -> Result<> {
+         if (v.empty() || v.size() > UnixListener::kMaxPath)
+           return fail(ErrorCode::kInvalidArgument, "'{}': a socket's path has 1 to {} bytes", v,
+                       UnixListener::kMaxPath);
+         return o.control = v, Result<>();
+       }},
 
       {"--stats",
        "",

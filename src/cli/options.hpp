@@ -14,6 +14,7 @@ namespace vellum::cli {
 struct RunOptions {
   MachineConfig machine;
   std::string bt_options;  ///< of --bt, as given
+  std::string control;     ///< path of the socket for clients, or empty
   bool stats = false;
   spdlog::level::level_enum log_level = spdlog::level::warn;
 };

@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 
+#include "api/resources.hpp"
+#include "api/server.hpp"
 #include "cli/one_line.hpp"
 #include "cli/progress.hpp"
 #include "cli/stats_table.hpp"
@@ -53,16 +55,19 @@ void handle_signal(int signal, Machine& machine, Console& console) {
 }
 
 // Waits for the guest to end, through any number of its reboots.
-Result<Outcome> wait_for_end(Machine& machine, Console& console, SignalWaiter& signals) {
+Result<Outcome> wait_for_end(Machine& machine, Console& console, SignalWaiter& signals,
+                             api::Server* control) {
   for (;;) {
-    pollfd wait[2] = {{signals.fd(), POLLIN, 0}, {machine.ended_fd(), POLLIN, 0}};
-    if (::poll(wait, 2, -1) < 0) continue;  // EINTR
+    const int asked = control != nullptr ? control->fd() : -1;  // poll(2) passes over those
+    pollfd wait[3] = {{signals.fd(), POLLIN, 0}, {machine.ended_fd(), POLLIN, 0}, {asked, POLLIN, 0}};
+    if (::poll(wait, 3, -1) < 0) continue;  // EINTR
     if (wait[0].revents != 0)
       while (const auto signal = signals.next()) handle_signal(*signal, machine, console);
     if (wait[1].revents != 0) {
       VELLUM_TRY_ASSIGN(outcome, machine.settle());
       if (outcome) return std::move(*outcome);
     }
+    if (wait[2].revents != 0) control->answer();
   }
 }
 
@@ -91,6 +96,15 @@ Result<std::optional<int>> finish_output(EventLoop& loop, Machine& machine, Cons
   }
 }
 
+// Null: nobody asked for it.
+Result<std::unique_ptr<api::Server>> open_control(const RunOptions& options, Machine& machine) {
+  if (options.control.empty()) return {};
+  auto server = api::Server::create(
+      options.control, [&machine](const api::Request& request) { return api::answer(machine, request); });
+  if (!server) return tl::unexpected(std::move(server).error().context("--control"));
+  return server;
+}
+
 }  // namespace
 
 int run_command(const RunOptions& options) {
@@ -110,6 +124,8 @@ int run_command(const RunOptions& options) {
   if (!machine) return report(machine.error(), kCannotBegin);
 
   Machine& guest = **machine;
+  auto control = open_control(options, guest);
+  if (!control) return report(control.error(), kCannotBegin);
   Result<std::unique_ptr<Console>> console;
   console = Console::create(**loop, STDIN_FILENO, STDOUT_FILENO,
                             {.leave =
@@ -128,7 +144,9 @@ int run_command(const RunOptions& options) {
   guest.attach_console(**console);
   (*loop)->start();
   guest.start();
-  auto outcome = wait_for_end(guest, **console, *signals);
+  if (*control) (*control)->start();
+  auto outcome = wait_for_end(guest, **console, *signals, control->get());
+  control->reset();
   const auto ended_by = finish_output(**loop, guest, **console, *signals);
   if (outcome && ended_by && *ended_by) outcome = Outcome{Outcome::Kind::kSignal, **ended_by, {}};
   (*loop)->stop();

@@ -58,6 +58,11 @@ class Machine {
   /// Writes the screen to where the configuration says, if it does. After the run.
   Result<> write_screenshot() const;
 
+  /// As it was given, with what was left to us chosen.
+  const MachineConfig& config() const { return config_; }
+  /// The display adapter, another one after each reset; null: there is none.
+  const vga::Adapter* display() const { return board_->display(); }
+
   /// Stops all vCPUs at an instruction boundary; host time, and with it a real clock, goes on.
   void pause();
   void resume();

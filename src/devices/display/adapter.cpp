@@ -126,13 +126,18 @@ void Adapter::write_dispi(unsigned reg, u16 value) {
 }
 
 Screen Adapter::screen() const {
-  const std::scoped_lock lock(mutex_);
-  return draw({vga_, dispi_, memory_});
+  const Registers now = registers();
+  return draw({now.vga, now.dispi, memory_});
 }
 
 std::string Adapter::text() const {
+  const Registers now = registers();
+  return text_of({now.vga, now.dispi, memory_});
+}
+
+Adapter::Registers Adapter::registers() const {
   const std::scoped_lock lock(mutex_);
-  return text_of({vga_, dispi_, memory_});
+  return {vga_, dispi_};
 }
 
 SavedState Adapter::save() const {

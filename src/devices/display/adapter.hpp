@@ -51,6 +51,9 @@ class Adapter final : public pci::Function, public Snapshottable {
   BusDevice& dispi_ports() { return dispi_ports_; }
   BusDevice& window() { return window_; }
 
+  /// What is shown now. Drawing takes milliseconds, in which vCPUs go on: they are kept from the registers
+  /// only while those are copied, and what they write into the display memory meanwhile may show or not, as
+  /// on a monitor.
   Screen screen() const;
   std::string text() const;
 
@@ -77,6 +80,12 @@ class Adapter final : public pci::Function, public Snapshottable {
    private:
     Adapter& adapter_;
   };
+
+  struct Registers {
+    VgaState vga;
+    Dispi dispi;
+  };
+  Registers registers() const;
 
   u8 read_port(u64 offset);
   void write_port(u64 offset, u8 value);

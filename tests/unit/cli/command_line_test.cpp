@@ -26,6 +26,15 @@ std::string error_of(std::vector<std::string> arguments) {
   return command ? "" : command.error().message;
 }
 
+std::size_t longest_line(const std::string& text) {
+  std::size_t longest = 0;
+  for (std::size_t begin = 0, end = 0; begin < text.size(); begin = end + 1) {
+    end = std::min(text.find('\n', begin), text.size());
+    longest = std::max(longest, end - begin);
+  }
+  return longest;
+}
+
 TEST(CommandLine, AnErrorIsOneLineWhateverWasGiven) {
   EXPECT_EQ(error_of({"run", "--memory", "5\n\x1b[31m\t"}).find_first_of("\n\t\x1b"), std::string::npos);
   EXPECT_NE(error_of({"run", "--memory", "5\n\x1b[31m"}).find("5\\n\\x1b[31m"), std::string::npos);
@@ -229,6 +238,34 @@ TEST(CommandLine, ErrorsAreOneLineThatSaysWhatToDo) {
             "'vellum --help'");
 }
 
+TEST(CommandLine, CommandsToARunningMachineTakeASocketAndTheirWords) {
+  const auto command = parse_command_line(std::vector<std::string>{"screenshot", "s.sock", "-"});
+  ASSERT_TRUE(command);
+  const auto& options = std::get<ControlOptions>(*command);
+  EXPECT_EQ(options.command, "screenshot");
+  EXPECT_EQ(options.socket, "s.sock");
+  EXPECT_EQ(options.arguments, std::vector<std::string>{"-"});
+  EXPECT_EQ(
+      error_of({"screenshot", "s.sock"}),
+      "too few words: it is 'vellum screenshot SOCKET FILE', with the socket of the machine's --control");
+  EXPECT_EQ(
+      error_of({"screenshot", "s.sock", "a", "b"}),
+      "too many words: it is 'vellum screenshot SOCKET FILE', with the socket of the machine's --control");
+  EXPECT_EQ(error_of({"screenshot", "s.sock", "a", "--quick"}),
+            "unknown option '--quick'; 'vellum screenshot --help' lists what there is");
+  EXPECT_EQ(error_of({"run", "disk", "--control", std::string(108, 'a')}),
+            "--control '" + std::string(108, 'a') + "': a socket's path has 1 to 107 bytes");
+}
+
+TEST(CommandLine, EveryCommandToARunningMachineHasHelpWithExamples) {
+  for (const ControlRow& row : control_table()) {
+    const std::string help = printed({row.name, "--help"});
+    EXPECT_NE(help.find("Usage: vellum " + row.name + " [OPTIONS] SOCKET"), std::string::npos) << help;
+    EXPECT_NE(help.find("Examples:"), std::string::npos);
+    EXPECT_LE(longest_line(help), 120u) << row.name;
+  }
+}
+
 TEST(CommandLine, TracesAreNamedAndGoSomewhere) {
   EXPECT_NE(error_of({"run", "--kernel", "k", "--trace", "bt,irqs"}).find("'irqs'"), std::string::npos);
   EXPECT_NE(error_of({"run", "--kernel", "k", "--trace-file", "t"}).find("--trace"), std::string::npos);
@@ -252,13 +289,7 @@ TEST(CommandLine, HelpNamesEveryOptionAndTheExitStatuses) {
 }
 
 TEST(CommandLine, HelpFitsATerminal) {
-  const std::string help = printed({"run", "--help"});
-  std::size_t begin = 0;
-  while (begin < help.size()) {
-    const std::size_t end = std::min(help.find('\n', begin), help.size());
-    EXPECT_LE(end - begin, 120u) << help.substr(begin, end - begin);
-    begin = end + 1;
-  }
+  EXPECT_LE(longest_line(printed({"run", "--help"})), 120u);
 }
 
 class Completion : public ::testing::TestWithParam<const char*> {};
@@ -269,6 +300,8 @@ TEST_P(Completion, NamesEveryOption) {
   for (const auto table : {run_option_table(), diff_option_table()})
     for (const OptionRow& row : table)
       EXPECT_NE(script->find(row.name.substr(2)), std::string::npos) << row.name;
+  for (const ControlRow& row : control_table())
+    EXPECT_NE(script->find(row.name), std::string::npos) << row.name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Shells, Completion, ::testing::Values("bash", "zsh", "fish"));

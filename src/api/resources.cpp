@@ -1,0 +1,95 @@
+#include "api/resources.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/key_values.hpp"
+#include "io/png.hpp"
+
+namespace vellum::api {
+namespace {
+
+using Json = nlohmann::json;
+
+Rest json(const Json& value) {
+  return [text = value.dump() + "\n"] { return Response{200, kJson, text, {}}; };
+}
+
+Rest error(unsigned status, std::string message) {
+  return [status, message = std::move(message)] { return error_response(status, message); };
+}
+
+Rest get_machine(Machine& machine, const Request&) {
+  const MachineConfig& config = machine.config();
+  return json({{"state", "running"},
+               {"engine", config.engine},
+               {"cpus", config.cpus},
+               {"memory", config.memory},
+               {"board", config.board == BoardKind::kMicro ? "micro" : "pc"},
+               {"clock", config.clock == ClockKind::kVirtual ? "virtual" : "real"}});
+}
+
+enum class ScreenType : u8 { kPng, kText, kNeither };
+
+// The first in the list that there is; weights are not looked at.
+ScreenType wanted_type(std::string_view accept) {
+  if (accept.empty()) return ScreenType::kPng;
+  while (!accept.empty()) {
+    std::string_view range = take_until(accept, ',');
+    range = take_until(range, ';');
+    while (range.starts_with(' ')) range.remove_prefix(1);
+    while (range.ends_with(' ')) range.remove_suffix(1);
+    if (range == "image/png" || range == "image/*" || range == "*/*") return ScreenType::kPng;
+    if (range == "text/plain" || range == "text/*") return ScreenType::kText;
+  }
+  return ScreenType::kNeither;
+}
+
+Rest get_screen(Machine& machine, const Request& request) {
+  const vga::Adapter* const display = machine.display();
+  if (display == nullptr) return error(404, "this machine has no display; start it with --vga std");
+  switch (wanted_type(request.accept)) {
+    case ScreenType::kPng:
+      return [screen = display->screen()] {
+        const std::vector<u8> png = png_of(screen.width, screen.height, screen.rgb);
+        return Response{200, kPng, std::string(png.begin(), png.end()), {}};
+      };
+    case ScreenType::kText:
+      return [text = display->text()] { return Response{200, kText, text, {}}; };
+    case ScreenType::kNeither:
+      break;
+  }
+  return error(406, fmt::format("the screen is image/png or text/plain, not '{}'", request.accept));
+}
+
+struct Resource {
+  std::string_view target, method;
+  Rest (*answer)(Machine& machine, const Request& request);
+};
+
+constexpr Resource kResources[] = {
+    {"/v1/machine", "GET", get_machine},
+    {"/v1/screen", "GET", get_screen},
+};
+
+}  // namespace
+
+Rest answer(Machine& machine, const Request& request) {
+  std::string allowed;
+  for (const Resource& resource : kResources) {
+    if (resource.target != request.target) continue;
+    if (resource.method == request.method) return resource.answer(machine, request);
+    allowed += fmt::format("{}{}", allowed.empty() ? "" : ", ", resource.method);
+  }
+  if (allowed.empty())
+    return error(404,
+                 fmt::format("'{}': there is no such resource; docs/control.md lists them", request.target));
+  return [allowed, method = request.method, target = request.target] {
+    Response response =
+        error_response(405, fmt::format("'{}' has no method {}; there is {}", target, method, allowed));
+    response.allow = allowed;
+    return response;
+  };
+}
+
+}  // namespace vellum::api
