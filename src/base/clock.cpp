@@ -54,19 +54,58 @@ void Timer::arm(u64 deadline_ns) {
   bool earlier = false;
   {
     std::scoped_lock lock(clock_.mutex_);
-    if (armed_) clock_.armed_.erase({deadline_ns_, this});
-    earlier = clock_.armed_.empty() || deadline_ns < clock_.armed_.begin()->first;
+    take_out();
     deadline_ns_ = deadline_ns;
-    armed_ = true;
-    clock_.armed_.insert({deadline_ns_, this});
+    earlier = put_in();
   }
   if (earlier && clock_.notify_) clock_.notify_();
 }
 
 void Timer::disarm() {
   std::scoped_lock lock(clock_.mutex_);
-  if (armed_) clock_.armed_.erase({deadline_ns_, this});
-  armed_ = false;
+  take_out();
+}
+
+std::optional<u64> Timer::hold() {
+  u64 deadline = 0;
+  {
+    std::scoped_lock lock(clock_.mutex_);
+    if (armed_ == Armed::kNo) return std::nullopt;
+    take_out();
+    armed_ = Armed::kHeld;
+    deadline = deadline_ns_;
+  }
+  if (clock_.notify_) clock_.notify_();
+  return clock_.host_monotonic(deadline);
+}
+
+void Timer::release() {
+  bool due = false;
+  bool earlier = false;
+  {
+    std::scoped_lock lock(clock_.mutex_);
+    if (armed_ != Armed::kHeld) return;
+    due = deadline_ns_ <= clock_.now_ns();
+    if (due) {
+      armed_ = Armed::kNo;
+    } else {
+      earlier = put_in();
+    }
+  }
+  if (due) callback_();
+  if (earlier && clock_.notify_) clock_.notify_();
+}
+
+void Timer::take_out() {
+  if (armed_ == Armed::kQueued) clock_.armed_.erase({deadline_ns_, this});
+  armed_ = Armed::kNo;
+}
+
+bool Timer::put_in() {
+  const bool earlier = clock_.armed_.empty() || deadline_ns_ < clock_.armed_.begin()->first;
+  clock_.armed_.insert({deadline_ns_, this});
+  armed_ = Armed::kQueued;
+  return earlier;
 }
 
 u64 Clock::ns_of_tsc(u64 tsc_value) const {
@@ -89,7 +128,7 @@ unsigned Clock::run_expired() {
       std::scoped_lock lock(mutex_);
       if (armed_.empty() || armed_.begin()->first > now_ns()) return count;
       due = armed_.begin()->second;
-      due->armed_ = false;
+      due->armed_ = Timer::Armed::kNo;
       armed_.erase(armed_.begin());
     }
     due->callback_();

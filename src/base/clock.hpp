@@ -4,12 +4,13 @@
 //   VirtualClock  advanced by what the vCPUs execute only: deterministic
 //
 // Timers belong to the clock. Who drives them: under a real clock the I/O thread waits for next_deadline()
-// and calls run_expired(); under a virtual clock the one thread that runs the vCPUs does both between
-// instructions.
+// and calls run_expired(), but for the timer of a halted vCPU, whose own thread waits for it (Timer::hold());
+// under a virtual clock the one thread that runs the vCPUs does both between instructions.
 //
 // Threads: every member may be called from any thread. Callbacks run without any lock of the clock held, on
-// the driving thread; one that was already due may still run once after disarm(), so a callback checks its
-// owner's state under the owner's own lock. Lock order: a device's lock, then the clock's.
+// the driving thread or that which held the timer; one that was already due may still run once after
+// disarm(), so a callback checks its owner's state under the owner's own lock. Lock order: a device's lock,
+// then the clock's.
 #pragma once
 
 #include <algorithm>
@@ -41,12 +42,24 @@ class Timer {
   void arm(u64 deadline_ns);
   void disarm();
 
+  /// For a thread that is about to sleep and wants to wake for this timer by itself, under a real clock: the
+  /// clock's driver leaves the timer alone until release(), or until it is armed anew by another thread.
+  /// Returns the deadline as a time of the host's CLOCK_MONOTONIC; nothing if the timer is not armed.
+  std::optional<u64> hold();
+  /// The thread has slept. Runs the callback if the timer is due and was held all the while; else the driver
+  /// has it again.
+  void release();
+
  private:
   friend class Clock;
+  enum class Armed : u8 { kNo, kQueued, kHeld };
+  void take_out();  // Clock::mutex_ held, as for put_in()
+  bool put_in();    // returns whether the earliest deadline moved forward
+
   Clock& clock_;
   std::function<void()> callback_;
-  u64 deadline_ns_ = 0;  // guarded by Clock::mutex_
-  bool armed_ = false;   // guarded by Clock::mutex_
+  u64 deadline_ns_ = 0;       // guarded by Clock::mutex_
+  Armed armed_ = Armed::kNo;  // likewise
 };
 
 /// A moment of the calendar: since the Unix epoch.
@@ -72,6 +85,9 @@ class Clock {
   virtual u64 tsc_hz() const = 0;
   /// What the host's TSC is ahead of tsc(), if that is all the difference there is, ever.
   virtual std::optional<u64> host_tsc_lead() const { return std::nullopt; }
+  /// The host's CLOCK_MONOTONIC at guest time `ns`, if guest time is the host's but for where it began; what
+  /// is past is now.
+  virtual std::optional<u64> host_monotonic(u64) const { return std::nullopt; }
   virtual bool is_virtual() const = 0;
   /// The wall clock, for the RTC: fixed start + now under a virtual clock.
   virtual WallTime wall_time() const = 0;
@@ -82,9 +98,11 @@ class Clock {
   std::optional<u64> next_deadline() const;
   /// Runs the callbacks of all timers due at now_ns(), earliest first. Returns how many ran.
   unsigned run_expired();
-  /// Called (from any thread, without locks) whenever the earliest deadline moved forward; the real clock's
-  /// driver re-reads next_deadline() then. Set once, before threads start.
-  void on_earlier_deadline(std::function<void()> notify) { notify_ = std::move(notify); }
+  /// Called (from any thread, without the clock's lock) when next_deadline() may have moved forward, and when
+  /// it may have moved back because a timer is held; the real clock's driver reads it then. It is not called
+  /// when a timer is merely armed for later, which most are several times before they fire. Set it while no
+  /// other thread uses the clock.
+  void on_deadline_moved(std::function<void()> notify) { notify_ = std::move(notify); }
 
  private:
   friend class Timer;
@@ -101,6 +119,7 @@ class RealClock final : public Clock {
   u64 tsc() const override;
   u64 tsc_hz() const override { return tsc_hz_; }
   std::optional<u64> host_tsc_lead() const override { return start_tsc_; }
+  std::optional<u64> host_monotonic(u64 ns) const override { return start_ns_ + std::max(ns, now_ns()); }
   bool is_virtual() const override { return false; }
   WallTime wall_time() const override;
 

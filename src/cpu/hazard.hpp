@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 
 #include "base/int.hpp"
 
@@ -35,13 +36,14 @@ class Hazards {
   bool test(Bit b) const { return (word_.load(std::memory_order_acquire) & b) != 0; }
   void set(Bit b) {
     if ((word_.fetch_or(b, std::memory_order_seq_cst) & b) != 0) return;
-    word_.notify_all();
+    if (asleep_.load(std::memory_order_seq_cst)) wake();
     if (kicker_ != nullptr) kicker_->kick();
   }
   /// Returns whether it was set.
   bool clear(Bit b) { return (word_.fetch_and(~u32{b}, std::memory_order_seq_cst) & b) != 0; }
-  /// Blocks until the word is not 0 (a halted vCPU's sleep).
-  void wait() const { word_.wait(0, std::memory_order_acquire); }
+  /// Sleeps while the word is `seen`, until `until` of the host's CLOCK_MONOTONIC at the latest (a halted
+  /// vCPU's sleep). May return early. One thread at a time.
+  void wait(u32 seen, std::optional<u64> until = std::nullopt);
 
   /// The word, for translated code that compares it with 0.
   const void* address() const { return &word_; }
@@ -58,7 +60,10 @@ class Hazards {
   std::atomic<u8> sipi_vector{0};
 
  private:
+  void wake();
+
   std::atomic<u32> word_{0};
+  std::atomic<bool> asleep_{false};
   Kicker* kicker_ = nullptr;
 };
 

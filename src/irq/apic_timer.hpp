@@ -64,6 +64,7 @@ class ApicTimer {
   u8 divide_config() const { return state_.divide_config; }
   u64 tsc_deadline(Mode mode) const { return mode == Mode::kTscDeadline ? state_.tsc_deadline : 0; }
   const State& state() const { return state_; }
+  Timer& timer() { return timer_; }
 
   static u64 divisor(const State& state);
 

@@ -83,6 +83,8 @@ class LocalApic final : public Snapshottable, public StatSource {
   LocalApic& operator=(const LocalApic&) = delete;
 
   u32 id() const { return id_; }
+  /// For the vCPU's thread to hold in its sleep.
+  Timer& timer() { return timer_.timer(); }
 
   // ---- The vCPU's side; on its thread ----
 

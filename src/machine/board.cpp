@@ -137,6 +137,7 @@ Result<> Board::build(const MachineConfig& config, const BoardResources& resourc
     auto& host = devices_.make<HazardHost>(slot.hazards);
     apics_.push_back(&devices_.make<LocalApic>(index, *clock_, bus, host, &pic, model_->physical_bits(),
                                                states.next(LocalApic::State::power_up(index == 0))));
+    slot.timer = &apics_.back()->timer();
   }
   if (kvm_ && kvm_->offers_clock())
     kernel_clock_ = &devices_.make<KernelClock>(*kvm_, states.next(KernelClock::power_on(*clock_)));

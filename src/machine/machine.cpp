@@ -232,6 +232,8 @@ Result<> Machine::power_on() {
                                  uefi_vars_.get()};
   VELLUM_TRY_ASSIGN(board, Board::create(config_, resources));
   board_ = std::move(board);
+  if (board_->virtual_clock() == nullptr)
+    VELLUM_TRY_ASSIGN_TO(driver_, ClockDriver::create(loop_, board_->clock()));
   VELLUM_TRY(load_guest(*board_, config_, progress_));
   power_on_ns_ += host_ns() - begin;
   return {};
@@ -260,7 +262,7 @@ void Machine::launch() {
       return console_ != nullptr && console_->input_possible();
     });
   } else {
-    driver_ = std::make_unique<ClockDriver>(loop_, board_->clock());
+    driver_->start();
     runner_ = std::make_unique<ThreadedRunner>(vcpus, *control_);
   }
   if (console_ != nullptr) connect_console();

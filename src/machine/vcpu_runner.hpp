@@ -35,6 +35,7 @@ class ThreadedRunner final : public VcpuRunner {
  private:
   void run_vcpu(VcpuSlot& slot);
   void sleep_halted(VcpuSlot& slot);
+  void sleep_until_timer(VcpuSlot& slot);
   void note_deaf();
 
   std::span<const std::unique_ptr<VcpuSlot>> slots_;

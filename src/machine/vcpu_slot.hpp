@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "base/clock.hpp"
 #include "base/trace.hpp"
 #include "cpu/engine.hpp"
 #include "cpu/hazard.hpp"
@@ -16,6 +17,7 @@ struct VcpuSlot final : StatSource {
   const unsigned index;
   Hazards hazards;
   std::unique_ptr<Engine> engine;
+  Timer* timer = nullptr;  ///< its local APIC's, if that is ours
   Tracer trace;
 
   // Written by the thread that runs this vCPU.

@@ -159,9 +159,83 @@ TEST_F(Timers, DestroyedTimerIsGone) {
   EXPECT_EQ(clock.run_expired(), 0u);
 }
 
+TEST_F(Timers, AHeldOneIsLeftToItsHolder) {
+  one.arm(10);
+  two.arm(20);
+  one.hold();
+  EXPECT_EQ(clock.next_deadline(), 20u);
+  clock.skip_to(30);
+  EXPECT_EQ(clock.run_expired(), 1u);
+  EXPECT_EQ(fired, (std::vector<int>{2}));
+  one.release();
+  EXPECT_EQ(fired, (std::vector<int>{2, 1}));
+  EXPECT_EQ(clock.next_deadline(), std::nullopt);
+}
+
+TEST_F(Timers, ReleasedBeforeItIsDueOneIsTheDriversAgain) {
+  one.arm(10);
+  one.hold();
+  clock.skip_to(9);
+  one.release();
+  EXPECT_TRUE(fired.empty());
+  EXPECT_EQ(clock.next_deadline(), 10u);
+  clock.skip_to(10);
+  EXPECT_EQ(clock.run_expired(), 1u);
+}
+
+TEST_F(Timers, ArmedAnewAHeldOneIsTheDrivers) {
+  one.arm(50);
+  one.hold();
+  one.arm(10);
+  EXPECT_EQ(clock.next_deadline(), 10u);
+  clock.skip_to(10);
+  EXPECT_EQ(clock.run_expired(), 1u);
+  one.release();
+  EXPECT_EQ(fired, (std::vector<int>{1}));
+}
+
+TEST_F(Timers, DisarmedAHeldOneStaysSilent) {
+  one.arm(10);
+  one.hold();
+  one.disarm();
+  clock.skip_to(20);
+  one.release();
+  EXPECT_EQ(clock.run_expired(), 0u);
+  EXPECT_TRUE(fired.empty());
+}
+
+TEST_F(Timers, OneThatIsNotArmedCannotBeHeld) {
+  EXPECT_EQ(one.hold(), std::nullopt);
+  one.release();
+  EXPECT_TRUE(fired.empty());
+}
+
+TEST(RealClock, DeadlinesAreMomentsOfTheHostsAndThePastIsNow) {
+  RealClock clock(1'000'000'000'000'000);  // a saved machine's, older than this host may be
+  const u64 later = clock.now_ns() + 1'000'000'000;
+  const auto past = clock.host_monotonic(1);
+  ASSERT_TRUE(past);
+  EXPECT_LE(*past, *clock.host_monotonic(clock.now_ns()));
+  EXPECT_GT(*clock.host_monotonic(later), *past);
+  EXPECT_LE(*clock.host_monotonic(later) - *past, 1'000'000'000u);
+  Timer timer(clock, [] {});
+  timer.arm(later);
+  EXPECT_EQ(timer.hold(), clock.host_monotonic(later));
+}
+
+TEST_F(Timers, DriverHearsOfHeldOnes) {
+  int notified = 0;
+  one.arm(100);
+  clock.on_deadline_moved([&] { ++notified; });
+  one.hold();
+  EXPECT_EQ(notified, 1);
+  one.release();  // too early: it is the driver's, and the earliest
+  EXPECT_EQ(notified, 2);
+}
+
 TEST_F(Timers, DriverHearsOfEarlierDeadlinesOnly) {
   int notified = 0;
-  clock.on_earlier_deadline([&] { ++notified; });
+  clock.on_deadline_moved([&] { ++notified; });
   one.arm(100);
   EXPECT_EQ(notified, 1);
   two.arm(200);

@@ -9,7 +9,6 @@
 #include <future>
 
 #include "base/fd.hpp"
-#include "io/clock_driver.hpp"
 
 namespace vellum {
 namespace {
@@ -145,51 +144,6 @@ TEST_F(EventLoopTest, StopFromOutsideEndsAWaitingLoop) {
   bool ran = false;
   loop->run_on_loop([&] { ran = true; });  // no thread: runs here
   EXPECT_TRUE(ran);
-}
-
-class ClockDriverTest : public EventLoopTest {};
-
-TEST_F(ClockDriverTest, FiresTimersInOrderOfTheirDeadlines) {
-  RealClock clock;
-  std::vector<int> order;
-  std::promise<void> both;
-  Timer late(clock, [&] {
-    order.push_back(2);
-    both.set_value();
-  });
-  Timer early(clock, [&] { order.push_back(1); });
-  loop->start();
-  const ClockDriver driver(*loop, clock);
-  const u64 now = clock.now_ns();
-  late.arm(now + 4'000'000);
-  early.arm(now + 2'000'000);  // earlier than what the driver already waits for
-  both.get_future().wait();
-  EXPECT_EQ(order, (std::vector<int>{1, 2}));
-  EXPECT_GE(clock.now_ns(), now + 4'000'000);
-}
-
-TEST_F(ClockDriverTest, ATimerThatIsArmedBeforeTheDriverFiresToo) {
-  RealClock clock;
-  std::promise<void> fired;
-  Timer timer(clock, [&] { fired.set_value(); });
-  timer.arm(0);
-  loop->start();
-  const ClockDriver driver(*loop, clock);
-  EXPECT_EQ(fired.get_future().wait_for(10s), std::future_status::ready);
-}
-
-TEST_F(ClockDriverTest, AfterTheDriverIsGoneNothingFires) {
-  RealClock clock;
-  std::atomic<bool> fired{false};
-  Timer timer(clock, [&] { fired = true; });
-  loop->start();
-  {
-    const ClockDriver driver(*loop, clock);
-    timer.arm(clock.now_ns() + 3'600'000'000'000);
-  }
-  timer.arm(0);
-  loop->run_on_loop([] {});
-  EXPECT_FALSE(fired);
 }
 
 }  // namespace

@@ -194,6 +194,67 @@ TEST_F(RunnerTest, ThreadsSleepInHaltUntilAHazard) {
   EXPECT_EQ(control->outcome()->kind, Outcome::Kind::kPowerOff);
 }
 
+// Nobody drives the clock here.
+TEST_F(RunnerTest, AHaltedVcpuWakesForItsOwnTimer) {
+  RealClock real;
+  u64 deadline = 0, woken = 0;
+  Timer timer(real, [this] { slots[0]->hazards.set(Hazards::kInterrupt); });
+  auto& slot = add_vcpu([&](FakeEngine&, Budget) -> Exit {
+    if (slots[0]->hazards.clear(Hazards::kInterrupt)) {
+      woken = real.now_ns();
+      return power_off(*control);
+    }
+    deadline = real.now_ns() + 2'000'000;
+    timer.arm(deadline);
+    return exit::Halted{};
+  });
+  slot.timer = &timer;
+  ThreadedRunner runner(slots, make_control(1));
+  runner.start();
+  runner.join();
+  EXPECT_GE(woken, deadline);
+  EXPECT_EQ(slot.exits_halted.get(), 1u);
+}
+
+TEST_F(RunnerTest, AVcpuThatSomethingElseWakesGivesItsTimerBack) {
+  RealClock real;
+  std::atomic<bool> fired{false};
+  Timer timer(real, [&] { fired = true; });
+  auto& slot = add_vcpu([&](FakeEngine&, Budget) -> Exit {
+    if (slots[0]->hazards.clear(Hazards::kInterrupt)) return power_off(*control);
+    return exit::Halted{};
+  });
+  slot.timer = &timer;
+  const u64 deadline = real.now_ns() + 3'600'000'000'000;
+  timer.arm(deadline);
+  ThreadedRunner runner(slots, make_control(1));
+  runner.start();
+  while (real.next_deadline()) std::this_thread::yield();  // until it holds it
+  slot.hazards.set(Hazards::kInterrupt);
+  runner.join();
+  EXPECT_EQ(real.next_deadline(), deadline);
+  EXPECT_FALSE(fired);
+}
+
+// As INIT does to the timer of a processor that sleeps: what it then waits for is the driver's.
+TEST_F(RunnerTest, ATimerThatAnotherThreadArmsDuringTheSleepIsNotLost) {
+  RealClock real;
+  Timer timer(real, [this] { slots[0]->hazards.set(Hazards::kInterrupt); });
+  auto& slot = add_vcpu([&](FakeEngine&, Budget) -> Exit {
+    if (slots[0]->hazards.clear(Hazards::kInterrupt)) return power_off(*control);
+    return exit::Halted{};
+  });
+  slot.timer = &timer;
+  timer.arm(real.now_ns() + 3'600'000'000'000);
+  ThreadedRunner runner(slots, make_control(1));
+  runner.start();
+  while (real.next_deadline()) std::this_thread::yield();
+  timer.arm(real.now_ns());
+  EXPECT_EQ(real.run_expired(), 1u);
+  runner.join();
+  EXPECT_EQ(control->outcome()->kind, Outcome::Kind::kPowerOff);
+}
+
 TEST_F(RunnerTest, ThreadsReportWhenAllAreHaltedWithInterruptsOff) {
   for (int i = 0; i < 3; ++i) {
     auto& slot = add_vcpu([](FakeEngine&, Budget) -> Exit { return exit::Halted{}; });
