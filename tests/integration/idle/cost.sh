@@ -7,3 +7,14 @@ cost_of() {
   after=$(ticks_of "$1")
   echo $(((after - before) * 10 / $2))
 }
+# wakes_of PID vcpus|others: how often its threads that run vCPUs, or those that do not, have slept so far.
+wakes_of() {
+  local thread name sum=0
+  for thread in "/proc/$1/task"/*; do
+    name=$(cat "$thread/comm")
+    case $name in vcpu* | "CPU "*) name=vcpus ;; *) name=others ;; esac
+    [ $name = "$2" ] || continue
+    sum=$((sum + $(awk '/^voluntary/ { print $2 }' "$thread/status")))
+  done
+  echo $sum
+}
