@@ -18,3 +18,5 @@ wakes_of() {
   done
   echo $sum
 }
+# host_ticks: processor time that the host has spent on anything, in 1/100 s.
+host_ticks() { awk '$1 == "cpu" { print $2 + $3 + $4 + $7 + $8 + $9 }' /proc/stat; }
