@@ -104,6 +104,8 @@ class GuestRam {
   CodePage& code_page(GuestPhys a) const {
     return code_pages_[offset_of(a, Pmap::Direction::kRead) >> kPageShift];
   }
+  /// The page's bytes.
+  const u8* host(const CodePage& page) const { return base_ + (page_number(page) << kPageShift); }
 
   // --- What is not simply RAM. Any thread; whoever caches translations must drop them: on_remap(). ---
   /// A block of zeroes within the room asked for, `size` a multiple of 4 KiB, not mapped anywhere. While

@@ -79,7 +79,7 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   for (u64 at = start; at < start + code.size();) {
     const interp::Unit* unit = processor.units.find(at, mode, static_cast<u32>(mode) << 2);
     if (unit == nullptr || unit->count == 0) __builtin_trap();
-    for (const interp::Insn& insn : unit->insns)
+    for (const interp::Insn& insn : unit->insns())
       if (insn.run == nullptr) __builtin_trap();
     at += std::max<u64>(unit->bytes, 1);
   }

@@ -45,7 +45,7 @@ bool Translator::decode(const interp::Unit& unit) {
   guest_copy(bytes.data(), ram.host(unit.start), here);
   if (here < unit.bytes) {
     if (!unit.crosses()) return false;
-    guest_copy(bytes.data() + here, ram.host(unit.second_page), unit.bytes - here);
+    guest_copy(bytes.data() + here, ram.host(*unit.second), unit.bytes - here);
   }
   if (!unit.valid()) return false;
   const auto mode = interp_.mode_64() ? x86::CodeMode::kLong64 : x86::CodeMode::kProtected32;
@@ -55,7 +55,7 @@ bool Translator::decode(const interp::Unit& unit) {
     const auto rest =
         std::span<const u8>(bytes).subspan(offset, std::min<std::size_t>(15, unit.bytes - offset));
     if (x86::decode(mode, rest, decoded_[n]) != x86::DecodeStatus::kOk) return false;
-    if (decoded_[n].length() != unit.insns[n].length) return false;
+    if (decoded_[n].length() != unit.insns()[n].length) return false;
     offset += decoded_[n].length();
   }
   return offset == unit.bytes;
@@ -64,7 +64,7 @@ bool Translator::decode(const interp::Unit& unit) {
 // The instructions as the era keeps them: thunks of the interpreter's go with its units. False: one is known
 // to no table, and counted where it is run.
 bool Translator::bind(const interp::Unit& unit) {
-  insns_.assign(unit.insns.begin(), unit.insns.end());
+  insns_.assign(unit.insns().begin(), unit.insns().end());
   for (std::size_t n = 0; n < insns_.size(); ++n)
     if (insns_[n].extra != nullptr && !era_->thunks.bind(decoded_[n], v_, interp_.mode_64(), insns_[n]))
       return false;

@@ -100,7 +100,7 @@ std::optional<Exit> Interpreter::deliver(const x86::Exception& e, u64& left) {
 }
 
 Flow Interpreter::run_unit(Vcpu& v, const Unit& unit, u64 limit, u64& done) {
-  const Insn* const first = unit.insns.data();
+  const Insn* const first = unit.insns().data();
   const Insn* const end = first + std::min<u64>(unit.count, limit);
   const Insn* i = first;
   Flow flow;
@@ -124,8 +124,8 @@ std::optional<Exit> Interpreter::code_limit_fault(const Unit& unit, u64& limit, 
   const u64 last_valid = v_.state.segment(x86::Seg::kCs).limit;
   u64 end = v_.state.rip;
   u64 allowed = 0;
-  while (allowed < unit.count && end + unit.insns[allowed].length - 1 <= last_valid)
-    end += unit.insns[allowed++].length;
+  while (allowed < unit.count && end + unit.insns()[allowed].length - 1 <= last_valid)
+    end += unit.insns()[allowed++].length;
   limit = std::min(limit, allowed);
   if (allowed == 0) return deliver({.vector = x86::kGp, .has_error_code = true}, left);
   return std::nullopt;

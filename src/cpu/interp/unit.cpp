@@ -1,6 +1,7 @@
 #include "cpu/interp/unit.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "cpu/interp/binding.hpp"
 
@@ -37,8 +38,6 @@ bool ends_unit_by_category(const ZydisDecodedInstruction& info) {
   }
 }
 
-constexpr u64 kNoPage = ~u64{0};
-
 // Where an instruction goes on that runs over the end of its page. Outside 64-bit mode linear addresses have
 // 32 bits (SDM vol. 3A §3.3.1): behind the last page comes the first.
 u64 next_page(u64 linear, x86::CodeMode mode) {
@@ -47,6 +46,14 @@ u64 next_page(u64 linear, x86::CodeMode mode) {
 }
 
 }  // namespace
+
+UnitPtr Unit::make(const Unit& unit, std::span<const Insn> insns) {
+  void* const memory = ::operator new(sizeof(Unit) + insns.size_bytes());
+  auto* const made = new (memory) Unit(unit);
+  std::uninitialized_copy(insns.begin(), insns.end(), reinterpret_cast<Insn*>(made + 1));
+  made->count = static_cast<u8>(insns.size());
+  return UnitPtr(made);
+}
 
 bool loads_segment(const x86::Decoded& d) {
   for (unsigned n = 0; n < d.info.operand_count; ++n) {
@@ -78,8 +85,8 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
   Mmu::FetchPage page;
   if (!v_.mmu.fetch(linear, page)) return nullptr;
   if (page.host == nullptr) {  // memory-mapped code: nothing tracks its changes
-    uncached_ = std::make_unique<Unit>();
-    return decode_unit(*uncached_, linear, page, mode) ? uncached_.get() : nullptr;
+    uncached_ = decode_unit(linear, page, mode);
+    return uncached_.get();
   }
   Shortcut& shortcut = shortcuts_[(linear ^ (linear >> 12)) & (kShortcuts - 1)];
   const u64 unit_key = page.physical.value * 4 + static_cast<u64>(mode);
@@ -89,17 +96,17 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
     return near.unit;
   }
   if (units_.size() >= kMaxUnits || native_.full()) clear();
-  std::unique_ptr<Unit>& slot = units_[unit_key];
+  UnitPtr& slot = units_[unit_key];
   bool usable = slot != nullptr && slot->valid();
   if (usable && slot->crosses()) {
     Mmu::FetchPage second;
     if (!v_.mmu.fetch(next_page(linear, mode), second)) return nullptr;
-    usable = second.physical.page_base() == slot->second_page;
+    usable = second.host != nullptr && &v_.space.ram.code_page(second.physical) == slot->second;
   }
   if (!usable) {
     if (slot != nullptr) redecoded_.add();
-    auto unit = std::make_unique<Unit>();
-    if (!decode_unit(*unit, linear, page, mode)) return nullptr;
+    UnitPtr unit = decode_unit(linear, page, mode);
+    if (unit == nullptr) return nullptr;
     replace(slot, std::move(unit));
   }
   if (slot->wraps(linear)) return slot.get();
@@ -109,7 +116,7 @@ const Unit* UnitCache::find_slow(u64 linear, x86::CodeMode mode, u32 key) {
   return slot.get();
 }
 
-void UnitCache::replace(std::unique_ptr<Unit>& slot, std::unique_ptr<Unit> unit) {
+void UnitCache::replace(UnitPtr& slot, UnitPtr unit) {
   if (slot != nullptr) {
     slot->page = nullptr;  // valid() is false from now on
     if (replaced_.size() >= kMaxReplaced) {
@@ -121,12 +128,12 @@ void UnitCache::replace(std::unique_ptr<Unit>& slot, std::unique_ptr<Unit> unit)
   slot = std::move(unit);
 }
 
-// Decodes as far as a unit goes. False: the very first instruction could not be fetched whole, v.fault holds
-// why.
-bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, x86::CodeMode mode) {
+// Decodes as far as a unit goes. nullptr: the very first instruction could not be fetched whole, v.fault
+// holds why.
+UnitPtr UnitCache::decode_unit(u64 linear, const Mmu::FetchPage& page, x86::CodeMode mode) {
   GuestRam& ram = v_.space.ram;
+  Unit unit;
   unit.start = page.physical;
-  unit.second_page = GuestPhys(kNoPage);
   if (page.host != nullptr) {
     unit.page = &ram.code_page(page.physical);
     // Before any byte is read: a store that comes later is then noticed by the generation.
@@ -151,10 +158,9 @@ bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, 
     if (status == x86::DecodeStatus::kTruncated) {
       if (!first) break;  // the next unit begins with the instruction that crosses the page
       Mmu::FetchPage next;
-      if (!v_.mmu.fetch(next_page(linear, mode), next)) return false;
+      if (!v_.mmu.fetch(next_page(linear, mode), next)) return nullptr;
       if (next.host != nullptr && unit.page != nullptr) {
         unit.second = &ram.code_page(next.physical);
-        unit.second_page = next.physical.page_base();
         unit.second_generation = ram.track_code(next.physical, 15);
       } else {
         unit.page = nullptr;  // valid() is false ever after: decoded afresh each time
@@ -185,11 +191,9 @@ bool UnitCache::decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, 
     offset += insn.length;
   }
   unit.bytes = static_cast<u16>(offset);
-  unit.insns.assign(insns_.begin(), insns_.end());  // no larger than it must be: units are many
-  unit.count = static_cast<u8>(insns_.size());
   decoded_units_.add();
-  decoded_instructions_.add(unit.count);
-  return true;
+  decoded_instructions_.add(insns_.size());
+  return Unit::make(unit, insns_);
 }
 
 void UnitCache::bind(const x86::Decoded& decoded, x86::CodeMode mode, Insn& out, bool& ends_unit) {

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -20,20 +21,29 @@
 
 namespace vellum::interp {
 
-struct Unit {
+/// What is kept of a unit besides its instructions, which lie behind it in memory: there are tens of
+/// thousands of units.
+struct alignas(Insn) Unit {
   GuestPhys start;
-  GuestPhys second_page;  ///< page base, if the unit reaches into another page; else ~0
   const CodePage* page = nullptr;
-  const CodePage* second = nullptr;
+  const CodePage* second = nullptr;  ///< nullptr: the unit reaches into no other page
   u32 generation = 0, second_generation = 0;
-  u16 bytes = 0;
-  u8 count = 0;
-  std::vector<Insn> insns;
   /// A UnitRunner's own: what it made of the unit, under which epoch of its cache, and how often it ran
   /// before.
   mutable void* translated = nullptr;
   mutable u32 epoch = 0;
   mutable u32 runs = 0;
+  u16 bytes = 0;
+  u8 count = 0;
+
+  struct Delete {
+    void operator()(Unit* unit) const { ::operator delete(unit); }
+  };
+  /// `unit` with `insns` behind it.
+  static std::unique_ptr<Unit, Delete> make(const Unit& unit, std::span<const Insn> insns);
+
+  /// Only of one that make() made.
+  std::span<const Insn> insns() const { return {reinterpret_cast<const Insn*>(this + 1), count}; }
 
   bool valid() const {
     return page != nullptr && page->generation.load(std::memory_order_acquire) == generation &&
@@ -43,6 +53,8 @@ struct Unit {
   /// Over the end of the address space, so that two halves' mappings count.
   bool wraps(u64 linear) const { return crosses() && (linear | kPageMask) == ~u64{0}; }
 };
+static_assert(std::is_trivially_destructible_v<Unit> && std::is_trivially_copyable_v<Insn>);
+using UnitPtr = std::unique_ptr<Unit, Unit::Delete>;
 
 /// MOV, POP, LDS … to a segment register. In 64-bit mode that changes no address but those from FS and GS.
 bool loads_segment(const x86::Decoded& d);
@@ -90,20 +102,20 @@ class UnitCache : public StatSource {
   };
 
   const Unit* find_slow(u64 linear, x86::CodeMode mode, u32 key);
-  void replace(std::unique_ptr<Unit>& slot, std::unique_ptr<Unit> unit);
-  bool decode_unit(Unit& unit, u64 linear, const Mmu::FetchPage& page, x86::CodeMode mode);
+  void replace(UnitPtr& slot, UnitPtr unit);
+  UnitPtr decode_unit(u64 linear, const Mmu::FetchPage& page, x86::CodeMode mode);
   void bind(const x86::Decoded& decoded, x86::CodeMode mode, Insn& out, bool& ends_unit);
 
   Vcpu& v_;
   NativeCode native_;
   std::unique_ptr<Shortcut[]> shortcuts_;
   std::unique_ptr<Near[]> near_;
-  std::unordered_map<u64, std::unique_ptr<Unit>> units_;  // key: physical address * 4 + mode
+  std::unordered_map<u64, UnitPtr> units_;  // key: physical address * 4 + mode
   /// Replaced units, no longer valid: shortcuts of other addresses and privileges may still point to them.
-  std::vector<std::unique_ptr<Unit>> replaced_;
+  std::vector<UnitPtr> replaced_;
   unsigned max_instructions_ = kMaxInstructions;
-  std::vector<Insn> insns_;         // of the unit that is being decoded
-  std::unique_ptr<Unit> uncached_;  // code outside RAM is decoded each time
+  std::vector<Insn> insns_;  // of the unit that is being decoded
+  UnitPtr uncached_;         // code outside RAM is decoded each time
 
   Counter decoded_units_, decoded_instructions_, redecoded_, dropped_;
   std::unique_ptr<Counter[]> unknown_;  // by mnemonic, executions: neither table has a row
