@@ -6,6 +6,14 @@ namespace vellum::bt {
 
 using interp::Flow;
 
+// Translated code has changed CPL or EFLAGS.AC by itself: what else goes by them follows.
+void Translator::adopt_changed_privilege() {
+  context_.privilege_changed = false;
+  v_.mmu.update_context();
+  interp_.refresh_mode();
+  select_code_contexts(interp_.key());
+}
+
 // The instruction at `site` ended with `flow`.
 u64 Translator::finish(const Site& site, Flow flow) {
   if (flow == Flow::kNext) {
@@ -56,7 +64,7 @@ const u8* Translator::go_on(Flow flow) {
 // Expected returns are those of one mapping and privilege, like everything that translated code does without
 // a look at them.
 void Translator::forget_returns() {
-  context_.return_stack = returns_.reset(routines_.return_beyond[v_.state.rip >> 63]);
+  context_.return_stack = returns_.reset(context_.return_beyond[v_.state.rip >> 63]);
 }
 
 // What translated code leaves for later: the x87 instruction pointer (SDM vol. 1 §8.1.8).
@@ -75,6 +83,7 @@ u64 Translator::open_needed_vectors(u32 needed) {
 }
 
 u64 Translator::run_site(const Site& site) {
+  adopt_privilege();
   catch_up(site);
   called_out_.add();
   called_out_by_[site.mnemonic].add();
@@ -95,6 +104,7 @@ u64 Translator::missed_return(const Site& site) {
 }
 
 SlowAccess Translator::slow_access(const Site& site, u64 linear) {
+  adopt_privilege();
   slow_accesses_.add();
   // Beyond every limit: its fault comes before those of pages and of alignment.
   if (!interp_.mode_64() && linear + site.size > u64{1} << 32) return {nullptr, run_site(site)};
@@ -115,6 +125,7 @@ SlowAccess Translator::slow_access(const Site& site, u64 linear) {
 }
 
 u64 Translator::code_store(const Site& site, const u8* host) {
+  adopt_privilege();
   v_.mmu.wrote_host(host, site.size);
   if (!v_.mmu.code_was_written) return kGoOn;
   catch_up(site);

@@ -132,6 +132,15 @@ struct alignas(64) Context {
   std::array<std::atomic<const void*>, 2>
       jump_table{};  ///< of the lower and the upper half of the address space, then empty ones
   std::array<u32, 2> code_serial{};  ///< ContextNumbers::select() of each
+  /// What code_serial and jump_table become at CPL 0 and CPL 3 of 64-bit code, for translated code that
+  /// changes the privilege by itself (privilege_routines.hpp). A serial of 0: not known.
+  struct Gate {
+    std::array<u32, 2> code_serial{};
+    std::array<const JumpTable*, 2> tables{};
+  };
+  std::array<Gate, 2> gates{};
+  /// It has changed CPL or EFLAGS.AC, and C++ has not yet looked (Translator::adopt_privilege()).
+  bool privilege_changed = false;
   interp::Flow flow = interp::Flow::kNext;
   u64 host_stack = 0;                 ///< RSP of the C++ that entered translated code
   u64 return_stack = 0;               ///< RSP of translated code (ReturnStack) while C++ runs
@@ -139,6 +148,9 @@ struct alignas(64) Context {
   /// Where a return goes that was not expected in code of this half of the address space: its target in RAX,
   /// its Site in R15.
   std::array<const u8*, 2> return_unknown{};
+  // To empty the return stack: its bottom, and what is there.
+  u64 return_bottom = 0;
+  std::array<const u8*, 2> return_beyond{};
   // Vector and x87 state (vector_state.hpp).
   u32 vectors = 0;       ///< VectorBits: what the host's registers hold
   u32 reload = 0;        ///< what they held when C++ was called, and hold again when a slow access returns
@@ -155,6 +167,8 @@ struct alignas(64) Context {
   const u8* code_store = nullptr;
   const u8* leave_closed = nullptr;
   const u8* load_vectors = nullptr;
+  const u8* system_call = nullptr;
+  const u8* system_return = nullptr;
   u64 page_mask = FlatTables::kIndexMask;
   const u64* flat_slots = nullptr;  ///< of the flat table that counts
   std::array<u64, 8> shared{};      ///< what operands of the unit add that share a slot

@@ -1,6 +1,7 @@
 // The guest's arithmetic flags: in the host's flags while instructions set and read them, packed in
 // Context::flags where something else may look or the host's flags are needed.
 #include "cpu/bt/emitter.hpp"
+#include "cpu/bt/flag_moves.hpp"
 
 namespace vellum::bt {
 
@@ -14,14 +15,10 @@ a::Mem flags_at() {
 
 // Context::flags := the host's, and back. Take RAX.
 void Emitter::pack_host_flags() {
-  as_.lahf();
-  as_.seto(a::al);
-  as_.mov(flags_at(), a::ax);
+  emit_pack_flags(as_);
 }
 void Emitter::unpack_host_flags() {
-  as_.movzx(a::eax, flags_at());
-  as_.add(a::al, 0x7f);  // overflows exactly if the packed OF is 1
-  as_.sahf();
+  emit_unpack_flags(as_);
 }
 
 // Brings Context::flags up to date. Takes RAX. `address_live`: R14 and R15 are in use.

@@ -80,6 +80,7 @@ bool Emitter::emit() {
     case Scheme::kReturn:
     case Scheme::kJumpIndirect:
     case Scheme::kCallIndirect:
+    case Scheme::kSystemCall:
       break;
     default:
       store_fip();
@@ -237,6 +238,15 @@ void Emitter::instruction() {
       break;
     case Scheme::kSystem:
       system();
+      break;
+    case Scheme::kPrivilege:
+      privilege();
+      break;
+    case Scheme::kPopFlags:
+      pop_flags();
+      break;
+    case Scheme::kSystemCall:
+      system_call();
       break;
     case Scheme::kJump:
       jump();

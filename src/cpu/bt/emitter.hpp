@@ -162,6 +162,15 @@ class Emitter {
   void read_tsc(bool with_aux);
   void read_control_register();
 
+  // emit_privilege.cpp
+  void privilege();
+  void pop_flags();
+  void access_flag(bool set);
+  void system_call();
+  void segment_base_register(x86::Seg seg, bool write);
+  void base_msr(bool write);
+  void require_canonical(const a::Gp& value, const a::Gp& spare, const asmjit::Label& otherwise);
+
   // emit_vector.cpp
   u32 vectors_needed(unsigned first) const;
   void check_vectors();

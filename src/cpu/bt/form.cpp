@@ -238,7 +238,10 @@ bool plain_operands(const x86::Decoded& d, Form& form) {
 void narrow_form(const x86::Decoded& d, Form& form) {
   switch (form.scheme) {
     case Scheme::kPushFlags:
+    case Scheme::kPopFlags:
     case Scheme::kExchangePairs:
+    case Scheme::kPrivilege:
+    case Scheme::kSystemCall:
       form = {};
       return;
     case Scheme::kSystem:

@@ -25,10 +25,13 @@ enum class Scheme : u8 {
   kStatusToAx,   ///< FNSTSW AX
   kPushMemory,
   kPushFlags,
+  kPopFlags,
   kDivide,         ///< DIV, IDIV
   kBitInMemory,    ///< BT, BTS, BTR, BTC with a register's bit offset
   kExchangePairs,  ///< CMPXCHG16B
-  kSystem,         ///< privileged ones with a short way: CLI STI SWAPGS RDTSC RDTSCP, MOV from CR, fences …
+  kSystem,      ///< with a short way: CLI STI SWAPGS RDTSC RDTSCP, MOV from CR, fences … (emit_system.cpp)
+  kPrivilege,   ///< of 64-bit code, with one too: STAC CLAC RDMSR WRMSR RDFSBASE … (emit_privilege.cpp)
+  kSystemCall,  ///< SYSCALL and 64-bit SYSRET (privilege_routines.hpp)
   kJump,
   kJumpIf,
   kCall,

@@ -40,6 +40,21 @@ std::optional<Form> system_form(const x86::Decoded& d, bool last) {
           return std::nullopt;
       }
     }
+    case ZYDIS_MNEMONIC_SYSCALL:
+      return Form{.scheme = Scheme::kSystemCall};
+    case ZYDIS_MNEMONIC_SYSRET:
+      return Form{.scheme = d.info.operand_width == 64 ? Scheme::kSystemCall : Scheme::kCallOut};
+    case ZYDIS_MNEMONIC_STAC:
+    case ZYDIS_MNEMONIC_CLAC:
+    case ZYDIS_MNEMONIC_RDMSR:
+    case ZYDIS_MNEMONIC_WRMSR:
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
+      return Form{.scheme = Scheme::kPrivilege};
+    case ZYDIS_MNEMONIC_POPFQ:
+      return Form{.scheme = Scheme::kPopFlags};
     case ZYDIS_MNEMONIC_PUSHFQ:
       return Form{.scheme = Scheme::kPushFlags, .memory_written = true};
     default:

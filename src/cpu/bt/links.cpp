@@ -54,6 +54,7 @@ void Translator::take_links(Translation& from, Translation& to) {
 void Translator::select_code_contexts(u32 key) {
   const std::array<u64, 2> stamps{v_.mmu.code_map_stamp(0), v_.mmu.code_map_stamp(~u64{0})};
   if (key == code_key_ && stamps == code_stamps_) return;
+  if (stamps != code_stamps_) context_.gates = {};
   code_key_ = key;
   code_stamps_ = stamps;
   for (unsigned half = 0; half < 2; ++half) {
@@ -61,7 +62,15 @@ void Translator::select_code_contexts(u32 key) {
     context_.code_serial[half] = serial;
     selected_[half] = known_jump_table(serial);
   }
+  note_gate();
   arm();
+}
+
+// What is selected is selected again whenever 64-bit code comes to this privilege under these mappings.
+void Translator::note_gate() {
+  const u32 cpl = code_key_ & 3;
+  if (interp_.mode_64() && (cpl == 0 || cpl == 3))
+    context_.gates[cpl == 3] = {.code_serial = context_.code_serial, .tables = selected_};
 }
 
 // The table for `serial`, if there is one.
@@ -86,10 +95,13 @@ void Translator::add_jump(u64 linear, const u8* entry) {
     } else {
       known = std::ranges::min_element(jump_tables_, {}, &KnownJumps::used);
       known->table->clear();
+      for (Context::Gate& gate : context_.gates)
+        if (std::ranges::count(gate.tables, known->table.get()) != 0) gate = {};
     }
     known->serial = serial;
     known->used = ++jump_clock_;
     selected_[half] = known->table.get();
+    note_gate();
     arm();
   }
   known->table->insert(linear, entry);

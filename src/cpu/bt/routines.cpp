@@ -3,7 +3,9 @@
 #include <cstddef>
 
 #include "base/assert.hpp"
+#include "cpu/bt/flag_moves.hpp"
 #include "cpu/bt/jump_lookup.hpp"
+#include "cpu/bt/privilege_routines.hpp"
 #include "cpu/bt/vector_state.hpp"
 
 namespace vellum::bt {
@@ -48,18 +50,6 @@ void spill(a::Assembler& as, const Distances& d, const Bodies& bodies, bool call
 void reload(a::Assembler& as, const Distances& d) {
   for (unsigned n = 0; n < 16; ++n)
     if (kHostOf[n] != kInMemory) as.mov(a::gpq(static_cast<u32>(kHostOf[n])), d.gpr(n));
-}
-
-// The host's flags to the guest's, and back. Take RAX.
-void pack_flags(a::Assembler& as) {
-  as.lahf();
-  as.seto(a::al);
-  as.mov(field(offsetof(Context, flags), 2), a::ax);
-}
-void unpack_flags(a::Assembler& as) {
-  as.movzx(a::eax, field(offsetof(Context, flags), 2));
-  as.add(a::al, 0x7f);  // overflows exactly if the packed OF is 1
-  as.sahf();
 }
 
 // What spill() found in the host's vector registers comes back. Keeps R14, R15.
@@ -117,7 +107,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   to_return_stack(as);
   as.mov(kT1, a::rdi);
   reload(as, d);
-  unpack_flags(as);
+  emit_unpack_flags(as);
   as.jmp(kT1);
 
   const auto leave_for = [&](Leave why) {
@@ -144,7 +134,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   to_return_stack(as);
   as.mov(kT1, kT0);
   reload(as, d);
-  unpack_flags(as);
+  emit_unpack_flags(as);
   as.jmp(kT1);
 
   const asmjit::Label call_out = as.newLabel();
@@ -215,7 +205,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   reload_vectors(as, bodies);
   to_return_stack(as);
   reload(as, d);
-  unpack_flags(as);
+  emit_unpack_flags(as);
   as.jmp(kT1);
 
   // Returns that were not expected where the host came out, and those beyond the bottom of the stack, whose
@@ -232,7 +222,7 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
     emit_find_jump(as, half, miss);
     emit_go_to_found(as);
     as.bind(miss);
-    pack_flags(as);
+    emit_pack_flags(as);
     spill(as, d, bodies, false);
     as.mov(a::rsi, field(offsetof(Context, return_site), 8));
     call(as, callbacks.missed_return);
@@ -240,6 +230,12 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
     as.je(leave_flow);
     as.jmp(go_to);
   }
+
+  const asmjit::Label system_call = as.newLabel(), system_return = as.newLabel();
+  as.bind(system_call);
+  emit_system_call(as, d, {call_out, leave_jump});
+  as.bind(system_return);
+  emit_system_return(as, d, {call_out, leave_jump});
 
   // IRET to the next instruction serializes (SDM vol. 3A §9.3) and, unlike CPUID, is not a VM exit.
   const asmjit::Label serialize = as.newLabel();
@@ -268,10 +264,12 @@ Routines emit_routines(CodeCache& cache, Context& context, const Distances& d, c
   context.code_store = at(code_store);
   context.leave_closed = at(leave_closed);
   context.load_vectors = at(load_vectors);
+  context.system_call = at(system_call);
+  context.system_return = at(system_return);
   Routines routines;
   for (std::size_t half = 0; half < 2; ++half) {
     context.return_unknown[half] = at(return_unknown[half]);
-    routines.return_beyond[half] = at(return_beyond[half]);
+    context.return_beyond[half] = at(return_beyond[half]);
   }
   // SAFETY: the functions that were just emitted. Clang takes no function pointer from a pointer to const.
   routines.enter = reinterpret_cast<u64 (*)(const u8*)>(const_cast<u8*>(at(enter)));

@@ -32,8 +32,6 @@ struct Routines {
   u64 (*enter)(const u8* code) = nullptr;  ///< returns a Leave; the GS base must be the Context
   /// Where to go on after a fault of the host in translated code: RAX the Site, R14 the guest-linear address.
   const u8* host_fault = nullptr;
-  /// For ReturnStack::reset(): of each half of the address space.
-  std::array<const u8*, 2> return_beyond{};
   void (*serialize)() = nullptr;  ///< after code was patched through its other mapping
 };
 

@@ -31,6 +31,9 @@ bool runs_only_itself(Scheme scheme) {
   switch (scheme) {
     case Scheme::kCallOut:
     case Scheme::kSystem:
+    case Scheme::kPrivilege:
+    case Scheme::kPopFlags:
+    case Scheme::kSystemCall:
     case Scheme::kLoadControl:
       return false;
     default:

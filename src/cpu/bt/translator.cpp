@@ -33,6 +33,7 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
       called_out_by_(new Counter[ZYDIS_MNEMONIC_MAX_VALUE + 1]) {
   context_.owner = this;
   context_.hazards = hazards.address();
+  context_.return_bottom = returns_.bottom();
   context_.host_tsc_lead = clock.host_tsc_lead().value_or(0);
   distances_.state = block_.state_distance();
   const Callbacks callbacks{
@@ -91,8 +92,10 @@ void Translator::kick() {
 // no reason to leave: STI looks at the word of hazards itself, and all else that lets it in calls out.
 void Translator::arm() {
   for (unsigned half = 0; half < 2; ++half)
-    context_.jump_table[half].store(selected_[half], std::memory_order_seq_cst);
-  context_.poll.store(&context_, std::memory_order_seq_cst);
+    context_.jump_table[half].store(selected_[half], std::memory_order_relaxed);
+  context_.poll.store(&context_, std::memory_order_relaxed);
+  // Whoever kicks has set a bit before: either it is seen here, or these stores come before the kick's.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   const u32 pending = counted_ ? 0 : v_.hazards.load_seq_cst();
   if (pending == 0 || (pending == Hazards::kInterrupt && (v_.state.rflags & x86::rflags::kIf) == 0)) return;
   kick();
@@ -120,6 +123,7 @@ void Translator::enter_era() {
 
 void Translator::forget_places() {
   for (const KnownJumps& known : jump_tables_) known.table->clear();
+  context_.gates = {};
   std::fill_n(context_.far_serials.begin(), far_links_, 0u);
   far_links_ = 0;
   pending_link_.reset();
@@ -172,6 +176,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   forget_returns();
   // SAFETY: code that this engine emitted; the GS base is the Context (run()).
   const auto why = static_cast<Leave>(routines_.enter(t->entered));
+  adopt_privilege();
   v_.state.rflags = (v_.state.rflags & ~x86::rflags::kArithmetic) | unpack_flags(context_.flags);
   done += counted_ ? static_cast<u64>(left - context_.left) : 1;  // else only a sign of progress
   if (v_.trace.wants(TraceKind::kExits)) [[unlikely]]

@@ -67,6 +67,7 @@ class Translator final : public Engine,
   bool may_lead_to(const Link& from, const Translation& to) const;
   void take_links(Translation& from, Translation& to);
   void select_code_contexts(u32 key);
+  void note_gate();
   const JumpTable* known_jump_table(u32 serial);
   void add_jump(u64 linear, const u8* entry);
 
@@ -92,6 +93,11 @@ class Translator final : public Engine,
   void catch_up(const Site& site);
   u64 open_needed_vectors(u32 needed);
   void forget_returns();
+  void adopt_privilege() {
+    if (context_.privilege_changed) [[unlikely]]
+      adopt_changed_privilege();
+  }
+  void adopt_changed_privilege();
   u64 run_site(const Site& site);
   u64 missed_return(const Site& site);
   SlowAccess slow_access(const Site& site, u64 linear);

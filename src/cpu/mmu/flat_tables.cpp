@@ -78,13 +78,17 @@ void FlatTables::use(Table& t) {
   selected_ = t.slots;
 }
 
-void FlatTables::select(u32 stamp, u32 shift) {
-  if (current_->stamp == stamp && current_->shift == shift && current_ != &tables_.back()) return;
+bool FlatTables::select(u32 stamp, u32 shift) {
+  if (current_->stamp == stamp && current_->shift == shift && current_ != &tables_.back()) {
+    use(*current_);  // translated code may have changed the selection
+    return true;
+  }
   Table* oldest = tables_.data();
   for (Table& t : std::span(tables_).first(tables_.size() - 1)) {
     if (t.stamp == stamp && t.shift == shift) {
       t.used = ++clock_;
-      return use(t);
+      use(t);
+      return true;
     }
     if (t.used < oldest->used) oldest = &t;
   }
@@ -93,6 +97,7 @@ void FlatTables::select(u32 stamp, u32 shift) {
   oldest->shift = shift;
   oldest->used = ++clock_;
   use(*oldest);
+  return false;
 }
 
 void FlatTables::select_none() {

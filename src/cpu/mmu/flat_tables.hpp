@@ -34,8 +34,8 @@ class FlatTables {
 
   /// Accesses are from now on those of the address space `stamp` in privilege `shift`. A table that several
   /// address spaces share is given the stamp of global pages; what is not global leaves it with
-  /// forget_local().
-  void select(u32 stamp, u32 shift);
+  /// forget_local(). False: another table was given up for it.
+  bool select(u32 stamp, u32 shift);
   /// Every access faults.
   void select_none();
 
@@ -60,6 +60,7 @@ class FlatTables {
   /// Forgets the pages that were inserted as local, in every table.
   void forget_local();
 
+  const u64* selected() const { return selected_; }
   u64 fills() const { return fills_.get(); }
 
  private:

@@ -53,11 +53,13 @@ struct FrontTlb {
     flush();
     numbers.fill({});
     next = 1;
+    forget_ways();
   }
   /// From now on accesses are those of the address space `stamp` in privilege `shift`; `watched`: all slow.
   void select(u32 stamp, u32 shift, bool watched) {
     if (watched) {
       context = 0;
+      forget_ways();
       return;
     }
     Number* n = &numbers[(stamp * 4 + shift / 3) % numbers.size()];
@@ -67,6 +69,17 @@ struct FrontTlb {
     }
     context = n->value;
   }
+
+  /// How accesses go at each privilege (namespace rights: user, supervisor under SMAP, supervisor free of
+  /// it), for translated code that changes the privilege by itself: it makes `context` and FlatTables'
+  /// selection these, and tells the MMU before that is asked for anything (Mmu::update_context()).
+  struct Way {
+    u64 context = 0;  ///< 0: not known
+    const u64* flat_slots = nullptr;
+  };
+  std::array<Way, 3> ways{};
+  void note_way(u32 shift, const u64* flat_slots) { ways[shift / 3] = {context, flat_slots}; }
+  void forget_ways() { ways = {}; }
 
   // The numbers given to contexts. (Public for the layout's sake: translated code computes offsets in here.)
   static constexpr u32 kLast = 4095;

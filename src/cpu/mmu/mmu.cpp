@@ -81,6 +81,8 @@ void Mmu::update_context() {
   const bool user = state_.cpl == 3;
   const bool ac = (state_.rflags & x86::rflags::kAc) != 0;
   const bool smap = (state_.cr4 & x86::cr4::kSmap) != 0;
+  if (smap != smap_ && front_ != nullptr) front_->forget_ways();  // flat tables are for other address spaces
+  smap_ = smap;
   context_ = user ? kShiftUser : smap && !ac ? kShiftSupervisorSmap : kShiftSupervisor;
   alignment_checked_ = user && ac && (state_.cr0 & x86::cr0::kAm) != 0;
   data_watched_ = watches_data(state_.dr7);

@@ -277,10 +277,7 @@ class Mmu {
   void page_fault(u64 address, u32 error_code);
   void rebuild_large_pages();
   void adopt_stamps(bool started_over);
-  void select_front() {
-    if (front_ != nullptr) front_->select(stamp_, shift_, shift_ == kShiftSlow);
-    if (flat_ != nullptr) select_flat();
-  }
+  void select_front();
   void select_flat();
   bool flat_is_shared() const;
   GuestPhys physical_of(const u8* host) const { return space_.ram.name_of(host); }
@@ -300,6 +297,7 @@ class Mmu {
   u32 context_ = kShiftSupervisor;  ///< as shift_, but never kShiftSlow
   bool alignment_checked_ = false;  ///< CR0.AM, EFLAGS.AC and CPL 3
   bool data_watched_ = false;       ///< a data breakpoint is enabled
+  bool smap_ = false;               ///< CR4.SMAP
   TlbStamps stamps_;
   FrontTlb* front_ = nullptr;
   FlatTables* flat_ = nullptr;

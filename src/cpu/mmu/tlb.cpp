@@ -208,6 +208,7 @@ void Mmu::adopt_stamps(bool started_over) {
   if (started_over) {
     for (TlbEntry& e : *tlb_storage_) e.page = TlbEntry::kInvalid;
   }
+  if (front_ != nullptr) front_->forget_ways();
   if (front_ != nullptr && started_over) front_->restart();
   if (flat_ != nullptr) {
     if (started_over) flat_->restart();
@@ -216,6 +217,13 @@ void Mmu::adopt_stamps(bool started_over) {
   select_front();
   if (started_over) code_map_.drop_all();
   code_map_.select(stamp_);
+}
+
+void Mmu::select_front() {
+  const bool watched = shift_ == kShiftSlow;
+  if (front_ != nullptr) front_->select(stamp_, shift_, watched);
+  if (flat_ != nullptr) select_flat();
+  if (front_ != nullptr && !watched) front_->note_way(shift_, flat_ != nullptr ? flat_->selected() : nullptr);
 }
 
 void Mmu::attach_front(FrontTlb& front) {
@@ -238,8 +246,8 @@ bool Mmu::flat_is_shared() const {
 void Mmu::select_flat() {
   if (shift_ == kShiftSlow)
     flat_->select_none();
-  else
-    flat_->select(flat_is_shared() ? global_stamp_ : stamp_, shift_);
+  else if (!flat_->select(flat_is_shared() ? global_stamp_ : stamp_, shift_) && front_ != nullptr)
+    front_->forget_ways();
 }
 
 bool Mmu::fill_flat(u64 address) {

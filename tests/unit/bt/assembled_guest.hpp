@@ -11,17 +11,17 @@ class AssembledGuest : public LongGuest {
  protected:
   using LongGuest::LongGuest;
 
-  /// Puts what `write` assembles at kCode.
+  /// Puts what `write` assembles at guest-physical `at`.
   template <class F>
-  void program(F write) {
+  void program(F write, u64 at = kCode) {
     asmjit::CodeHolder holder;
-    holder.init(asmjit::Environment::host(), kCode);
+    holder.init(asmjit::Environment::host(), at);
     a::Assembler as(&holder);
     write(as);
     ASSERT_EQ(holder.flatten(), asmjit::kErrorOk);
-    ASSERT_EQ(holder.relocateToBase(kCode), asmjit::kErrorOk);
-    ASSERT_EQ(holder.copyFlattenedData(ram_->host(GuestPhys(kCode)), kPageSize), asmjit::kErrorOk);
-    ram_->note_store(GuestPhys(kCode), kPageSize);
+    ASSERT_EQ(holder.relocateToBase(at), asmjit::kErrorOk);
+    ASSERT_EQ(holder.copyFlattenedData(ram_->host(GuestPhys(at)), kPageSize), asmjit::kErrorOk);
+    ram_->note_store(GuestPhys(at), kPageSize);
   }
 };
 

@@ -233,6 +233,74 @@ TEST(LargeTlbFilter, DropsOfSmallPagesLeaveWhatIsFast) {
   EXPECT_EQ(front->entry(kKept).read_tag, tag);
 }
 
+// What translated code may go by when it changes the privilege itself.
+struct Ways : Tlb {
+  static constexpr unsigned kUser = 0, kSmap = 1, kFree = 2;
+
+  Ways() {
+    m.set_bit(m.state.cr4, x86::cr4::kSmap, true);
+    m.mmu.attach_front(*front);
+    know_all();
+  }
+  void know_all() {
+    for (const u64 ac : {u64{0}, x86::rflags::kAc}) {
+      m.set_bit(m.state.rflags, x86::rflags::kAc, ac != 0);
+      m.set_cpl(0);
+      m.mmu.update_context();
+    }
+    m.set_bit(m.state.rflags, x86::rflags::kAc, false);
+    m.set_cpl(3);
+    m.mmu.update_context();
+  }
+  bool known(unsigned way) const { return front->ways[way].context != 0; }
+
+  std::unique_ptr<FrontTlb> front = std::make_unique<FrontTlb>();
+};
+
+TEST_F(Ways, AreWhatTheirPrivilegesSelect) {
+  EXPECT_EQ(front->ways[kUser].context, front->context);
+  m.set_cpl(0);
+  m.mmu.update_context();
+  EXPECT_EQ(front->ways[kSmap].context, front->context);
+  EXPECT_NE(front->ways[kSmap].context, front->ways[kUser].context);
+  EXPECT_NE(front->ways[kSmap].context, front->ways[kFree].context);
+}
+
+TEST_F(Ways, AreForgottenWithWhatTheyReachedByAFlush) {
+  m.mmu.flush_non_global();
+  EXPECT_TRUE(known(kUser));
+  EXPECT_FALSE(known(kSmap) || known(kFree));
+}
+
+TEST_F(Ways, AreThoseOfOneAddressSpace) {
+  m.mmu.switch_address_space(5);
+  EXPECT_TRUE(known(kUser));
+  EXPECT_FALSE(known(kSmap) || known(kFree));
+}
+
+TEST_F(Ways, NoneIsKnownWhileDataIsWatched) {
+  m.state.dr7 = 0x30003;
+  m.mmu.update_context();
+  EXPECT_FALSE(known(kUser) || known(kSmap) || known(kFree));
+}
+
+TEST_F(Ways, NoneIsKnownWhileAlignmentIsChecked) {
+  m.set_bit(m.state.cr0, x86::cr0::kAm, true);
+  m.set_bit(m.state.rflags, x86::rflags::kAc, true);
+  m.mmu.update_context();
+  EXPECT_FALSE(known(kUser) || known(kSmap) || known(kFree));
+}
+
+TEST_F(Ways, AreForgottenWhenSmapComesOrGoes) {
+  for (const bool smap : {false, true}) {
+    know_all();
+    m.set_bit(m.state.cr4, x86::cr4::kSmap, smap);
+    m.mmu.update_context();
+    EXPECT_TRUE(known(kUser));
+    EXPECT_FALSE(known(kSmap) || known(kFree));
+  }
+}
+
 TEST_F(Tlb, StampsThatStartOverRevivesNothing) {
   Machine small(Mode::k4Level, 16);
   small.poke<u64>(kFrameA, 0xa);
