@@ -30,6 +30,8 @@ constexpr Field kContextFields[] = {
     VELLUM_FIELD(Context, page_mask),      VELLUM_FIELD(Context, jump_mask),
     VELLUM_FIELD(Context, return_unknown), VELLUM_FIELD(Context, flat_slots),
     VELLUM_FIELD(Context, hazards),        VELLUM_FIELD(Context, tlb),
+    VELLUM_FIELD(Context, system_call),    VELLUM_FIELD(Context, system_return),
+    VELLUM_FIELD(Context, gates),          VELLUM_FIELD(Context, privilege_changed),
     VELLUM_FIELD(Context, far_serials),
 };
 constexpr Field kStateFields[] = {
