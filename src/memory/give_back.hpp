@@ -6,7 +6,7 @@
 // all that an engine has to hear is that bytes changed, as after a device's store: code there is decoded
 // again, and the dirty log has seen it. KVM's second set of page tables follows the first by itself.
 //
-// What is used again comes back page by page: its chunk was asked for before (Residency). Only in a chunk
+// What is used again comes back page by page: it was asked for before (Residency). Only in a chunk, or 2 MiB,
 // that the guest had never touched does a neighbour's first use bring the rest along, once.
 #pragma once
 

@@ -1,9 +1,9 @@
-// A mapping of guest memory gets its host pages in chunks, not one page at a time.
+// A mapping of guest memory gets its host pages in pieces: one at a time is a fault each, and a dear one
+// where the host is itself a guest without nested paging (docs/design/flat-table.md has figures). The first
+// touch makes the 2 MiB around it one huge page, if the host does that for a memfd; else it asks for the
+// chunk of 64 KiB. Disks gain most: a buffer is one piece for the host's disk then, not 256.
 //
-// The host maps a page when it is first touched, which is a fault each, and a dear one where the host is
-// itself a guest without nested paging (docs/design/flat-table.md has figures). Guests touch pages near each
-// other, so the first touch of a chunk asks for all of its 16 pages. A chunk of which only one page is ever
-// used costs 60 KiB of host memory that the guest counts as its own anyway.
+// What is used only in part costs host memory that the guest counts as its own anyway (docs/memory.md).
 #pragma once
 
 #include <atomic>
