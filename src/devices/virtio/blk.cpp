@@ -124,7 +124,10 @@ void Blk::begin(std::shared_ptr<Request> request) {
         const u64 here = std::min<u64>(buffer.host.size() - from, left);
         skip -= from;
         left -= here;
-        if (here != 0) io.buffers.push_back({buffer.host.data() + from, here});
+        if (here == 0) continue;
+        // A guest's page cache, when it reads ahead, is memory that was not touched before.
+        if (type == kIn) dma().ram().will_use(buffer.host);
+        io.buffers.push_back({buffer.host.data() + from, here});
       }
       (type == kIn ? read_bytes_ : written_bytes_).add(length);
       break;
