@@ -5,12 +5,6 @@
 
 namespace vellum::bt {
 
-namespace {
-
-const a::Gp kGuestRsp = a::gpq(static_cast<u32>(kHostOf[x86::kRsp]));
-
-}  // namespace
-
 // Whether the return address is one that MOV to memory can have.
 bool Emitter::pushes_constant() const {
   return !source_.wide || static_cast<u64>(i64{static_cast<i32>(next_rip_)}) == next_rip_;

@@ -1,15 +1,13 @@
 // Instructions on general registers and memory.
 #include "base/assert.hpp"
 #include "cpu/bt/emitter.hpp"
+#include "cpu/bt/flag_moves.hpp"
 
 namespace vellum::bt {
 
 using namespace x86::rflags;
 
 namespace {
-
-const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax]));
-const a::Gp kGuestRsp = a::gpq(static_cast<u32>(kHostOf[x86::kRsp]));
 
 // Bits of the value that asmjit is to see: sign-extended from the operation's size.
 i64 signed_immediate(const ZydisDecodedOperand& operand, unsigned bytes) {
@@ -252,13 +250,7 @@ void Emitter::push_memory() {
 // PUSHFQ: VM and RF are pushed as 0.
 void Emitter::push_flags() {
   const a::Mem value = field(offsetof(Context, target), 8);
-  as_.movzx(kT0.r32(), field(offsetof(Context, flags), 2));
-  as_.mov(kT1.r32(), kT0.r32());
-  as_.shr(kT1.r32(), 8);
-  as_.and_(kT1.r32(), 0xd5);
-  as_.and_(kT0.r32(), 1);
-  as_.shl(kT0.r32(), 11);
-  as_.or_(kT1.r32(), kT0.r32());
+  emit_flags_of_packed(as_, kT1, kT0);
   as_.mov(kT0.r32(), d_.at(offsetof(VcpuState, rflags), 4));
   as_.and_(kT0.r32(), static_cast<u32>(~(kArithmetic | kVm | kRf)));
   as_.or_(kT0.r32(), kT1.r32());

@@ -5,12 +5,6 @@ namespace vellum::bt {
 
 using namespace x86::rflags;
 
-namespace {
-
-const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax]));
-
-}  // namespace
-
 // The host's own division, once it is sure not to fault: for DIV if the upper half of the dividend is less
 // than the divisor; for IDIV only in the usual case that the dividend is a sign-extended half and the divisor
 // neither 0 nor -1. The rest, #DE included, is the handler's. Flags stay as they are.

@@ -1,22 +1,13 @@
 // What 64-bit kernels do all the time at the edge of user code, done by translated code itself where nothing
 // is unusual; else the interpreter's handler decides.
 #include "cpu/bt/emitter.hpp"
+#include "cpu/bt/flag_moves.hpp"
 #include "cpu/bt/privilege_routines.hpp"
 #include "x86/msr.hpp"
 
 namespace vellum::bt {
 
 using namespace x86::rflags;
-
-namespace {
-
-const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax]));
-const a::Gp kGuestRsp = a::gpq(static_cast<u32>(kHostOf[x86::kRsp]));
-
-constexpr u16 kRflags = offsetof(VcpuState, rflags);
-constexpr u16 kCr4 = offsetof(VcpuState, cr4);
-
-}  // namespace
 
 void Emitter::privilege() {
   switch (insn_->info.mnemonic) {
@@ -63,12 +54,7 @@ void Emitter::pop_flags() {
   as_.and_(kT1, static_cast<i32>(~kTaken));
   as_.or_(kT1, kT2);
   as_.mov(d_.at(kRflags, 8), kT1);
-  as_.shr(kT1.r32(), 11);
-  as_.and_(kT1.r32(), 1);
-  as_.shl(kT0.r32(), 8);
-  as_.and_(kT0.r32(), 0xd500);
-  as_.or_(kT0.r32(), kT1.r32());
-  as_.mov(field(offsetof(Context, flags), 2), a::ax);
+  emit_packed_of_flags(as_, kT0, kT1);
   move_stack_pointer(8);
   host_ = 0;
   packed_ = kArithmetic;

@@ -6,15 +6,6 @@ namespace vellum::bt {
 
 using namespace x86::rflags;
 
-namespace {
-
-const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax]));
-
-constexpr u16 kRflags = offsetof(VcpuState, rflags);
-constexpr u16 kCr4 = offsetof(VcpuState, cr4);
-
-}  // namespace
-
 void Emitter::system() {
   switch (insn_->info.mnemonic) {
     case ZYDIS_MNEMONIC_CLI:

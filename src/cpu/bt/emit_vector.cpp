@@ -9,8 +9,6 @@ namespace vellum::bt {
 
 namespace {
 
-const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax]));
-
 // PCMPxSTRx use these by themselves.
 static_assert(kHostOf[x86::kRcx] == x86::kRcx && kHostOf[x86::kRdx] == x86::kRdx);
 

@@ -16,6 +16,12 @@ namespace a = asmjit::x86;
 // operand.
 inline constexpr a::Gp kT0 = a::rax, kT1 = a::r14, kT2 = a::r15;
 
+/// The host's registers for these two of the guest's.
+inline const a::Gp kGuestRax = a::gpq(static_cast<u32>(kHostOf[x86::kRax])),
+                   kGuestRsp = a::gpq(static_cast<u32>(kHostOf[x86::kRsp]));
+
+inline constexpr u16 kRflags = offsetof(VcpuState, rflags), kCr4 = offsetof(VcpuState, cr4);
+
 inline a::Gp sized(const a::Gp& r, unsigned bytes) {
   switch (bytes) {
     case 1:

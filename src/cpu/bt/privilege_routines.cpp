@@ -61,13 +61,7 @@ void load_flat(a::Assembler& as, const Distances& d, x86::Seg seg, const a::Gp& 
 // R14: the guest's flags, to be RFLAGS and Context::flags. Takes R14 and R15.
 void set_flags(a::Assembler& as, const Distances& d) {
   as.mov(flags(d), kT1);
-  as.mov(kT2.r32(), kT1.r32());
-  as.shl(kT2.r32(), 8);
-  as.and_(kT2.r32(), 0xd500);
-  as.shr(kT1.r32(), 11);
-  as.and_(kT1.r32(), 1);
-  as.or_(kT2.r32(), kT1.r32());
-  as.mov(field(offsetof(Context, flags), 2), kT2.r16());
+  emit_packed_of_flags(as, kT1, kT2);
 }
 
 // At CPL 0 or 3 now: what accesses and jumps go by, and where returns go that are not expected.
@@ -128,13 +122,7 @@ void emit_system_call(a::Assembler& as, const Distances& d, const PrivilegeExits
   as.test(kT1.r32(), static_cast<u32>(kAc));
   as.jnz(exits.call_out);
   // R11 := RFLAGS without RF; RFLAGS loses what IA32_FMASK has.
-  as.movzx(a::ecx, field(offsetof(Context, flags), 2));
-  as.mov(kT2.r32(), a::ecx);
-  as.shr(a::ecx, 8);
-  as.and_(a::ecx, 0xd5);
-  as.and_(kT2.r32(), 1);
-  as.shl(kT2.r32(), 11);
-  as.or_(kT2.r32(), a::ecx);
+  emit_flags_of_packed(as, kT2, a::rcx);
   as.mov(kT1, flags(d));
   as.and_(kT1, static_cast<i32>(~(kArithmetic | kRf)));
   as.or_(kT1, kT2);
