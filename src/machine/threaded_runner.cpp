@@ -70,8 +70,8 @@ void ThreadedRunner::sleep_halted(VcpuSlot& slot) {
   slot.halted_ns.add(host_ns() - begin);
 }
 
-// The timer of its own local APIC is what wakes an idle vCPU most often. It wakes for it by itself: for the
-// I/O thread to wake and then wake this one costs about twice as much processor time.
+// The timer of its own local APIC is what wakes an idle vCPU most often. It wakes for it by itself, so that
+// no other thread wakes first (docs/benchmarks.md, "Idle", has what that saves).
 void ThreadedRunner::sleep_until_timer(VcpuSlot& slot) {
   if (slot.timer == nullptr) return slot.hazards.wait(0);
   slot.hazards.wait(0, slot.timer->hold());
