@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/address.hpp"
 #include "base/key_values.hpp"
+#include "devices/virtio/balloon.hpp"
 #include "io/png.hpp"
 
 namespace vellum::api {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 Rest json(const Json& value) {
   return [text = value.dump() + "\n"] { return Response{200, kJson, text, {}}; };
@@ -62,6 +64,33 @@ Rest get_screen(Machine& machine, const Request& request) {
   return error(406, fmt::format("the screen is image/png or text/plain, not '{}'", request.accept));
 }
 
+constexpr const char* kNoBalloon = "this machine has no balloon; start it with --balloon 0";
+
+Json balloon_of(const virtio::Balloon& balloon) {
+  const auto report = balloon.report();
+  Json statistics = Json::object();
+  for (const auto& [name, value] : report.statistics) statistics[std::string(name)] = value;
+  return {{"target", u64{report.target} << kPageShift},
+          {"actual", u64{report.actual} << kPageShift},
+          {"statistics", std::move(statistics)}};
+}
+
+Rest get_balloon(Machine& machine, const Request&) {
+  const virtio::Balloon* const balloon = machine.balloon();
+  return balloon != nullptr ? json(balloon_of(*balloon)) : error(404, kNoBalloon);
+}
+
+Rest put_balloon(Machine& machine, const Request& request) {
+  if (machine.balloon() == nullptr) return error(404, kNoBalloon);
+  const Json body = Json::parse(request.body, nullptr, false);
+  if (!body.is_object() || body.size() != 1 || !body.contains("target") ||
+      !body["target"].is_number_unsigned())
+    return error(400, R"(the body is to be {"target": N}, a whole number of bytes)");
+  if (const auto set = machine.set_balloon(body["target"].get<u64>()); !set)
+    return error(400, set.error().message);
+  return json(balloon_of(*machine.balloon()));
+}
+
 struct Resource {
   std::string_view target, method;
   Rest (*answer)(Machine& machine, const Request& request);
@@ -70,6 +99,8 @@ struct Resource {
 constexpr Resource kResources[] = {
     {"/v1/machine", "GET", get_machine},
     {"/v1/screen", "GET", get_screen},
+    {"/v1/balloon", "GET", get_balloon},
+    {"/v1/balloon", "PUT", put_balloon},
 };
 
 }  // namespace

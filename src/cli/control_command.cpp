@@ -8,6 +8,7 @@
 #include "base/assert.hpp"
 #include "base/write_file.hpp"
 #include "cli/one_line.hpp"
+#include "cli/size.hpp"
 
 namespace vellum::cli {
 namespace {
@@ -26,6 +27,35 @@ Result<> screenshot(const ControlOptions& options) {
   return write_file(file, {reinterpret_cast<const u8*>(body.data()), body.size()});
 }
 
+// "1536.0 MiB" where it is bytes.
+std::string shown(const std::string& name, u64 value) {
+  const bool counts = name.ends_with("_faults") || name.starts_with("hugetlb_");
+  return counts ? fmt::format("{:>10}", value)
+                : fmt::format("{:>10.1f} MiB", static_cast<double>(value) / (1 << 20));
+}
+
+Result<> balloon(const ControlOptions& options) {
+  if (!options.arguments.empty()) {
+    VELLUM_TRY_ASSIGN(size, parse_size(options.arguments[0]));
+    return api::set_balloon(options.socket, size);
+  }
+  VELLUM_TRY_ASSIGN(numbers, api::balloon(options.socket));
+  for (const auto& [name, value] : numbers) fmt::print("{:<20} {}\n", one_line(name), shown(name, value));
+  return std::fflush(stdout) == 0 ? Result<>() : fail_errno("standard output", errno);
+}
+
+constexpr const char* kBalloonFooter = R"(
+Without SIZE: what the guest is asked to do without (target), what it does without (actual), and how its memory stood
+when it was asked last, which it is as often as --balloon's stats=SECONDS says. With SIZE: asks it to do without that
+much from now on; it takes its time, and may not manage. The machine was started with --control SOCKET and --balloon.
+
+Examples:
+    vellum run debian.qcow2 --memory 2G --balloon 0,stats=10 --control /tmp/debian.sock
+    vellum balloon /tmp/debian.sock 512M
+    vellum balloon /tmp/debian.sock
+
+Exit status: 0 done; 2 bad command line, no such machine, or it has no balloon; 10 the host failed.)";
+
 constexpr const char* kScreenshotFooter = R"(
 Writes what a running machine's screen shows now, without stopping it. The machine was started with --control SOCKET.
 
@@ -43,6 +73,11 @@ std::vector<ControlRow> make_table() {
        {{"FILE", "a PNG; or the text of a text mode if the name ends in .txt; -: a PNG on standard output"}},
        kScreenshotFooter,
        screenshot},
+      {"balloon",
+       "show a running machine's balloon, or give it another size",
+       {{"SIZE", "of the guest's memory, as 512M; 0: none", false}},
+       kBalloonFooter,
+       balloon},
   };
 }
 

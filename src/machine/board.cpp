@@ -283,9 +283,9 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
     const BalloonConfig& balloon = *config.balloon;
     const virtio::BalloonOptions options{static_cast<u32>(balloon.size >> kPageShift), balloon.deflate_on_oom,
                                          balloon.free_page_reporting, balloon.stats_seconds};
-    auto& device = devices_.make<virtio::Balloon>(context, options,
-                                                  states.next(virtio::Balloon::State::power_up(options)));
-    VELLUM_TRY(add_virtio_device(wiring, device, states));
+    balloon_ = &devices_.make<virtio::Balloon>(context, options,
+                                               states.next(virtio::Balloon::State::power_up(options)));
+    VELLUM_TRY(add_virtio_device(wiring, *balloon_, states));
   }
   if (resources.vsock != nullptr) {
     auto& device = devices_.make<virtio::Vsock>(context, resources.vsock, u64{config.vsock->cid},

@@ -84,6 +84,7 @@ class KernelClock;
 class KernelDoorbells;
 class KernelMsrs;
 namespace virtio {
+class Balloon;
 class Console;
 class Device;
 }  // namespace virtio
@@ -105,6 +106,7 @@ class Board {
   std::vector<Hazards*> hazards() const;
   Uart16550& serial() { return *serial_; }
   virtio::Console* console() { return console_; }  ///< null: there is none
+  virtio::Balloon* balloon() { return balloon_; }  ///< likewise
 
   /// The drives' types, as in CMOS RAM; 0: none.
   std::array<u8, 2> floppy_drives() const { return floppy_drives_; }
@@ -177,6 +179,7 @@ class Board {
   std::vector<std::string> boot_disks_, boot_cdroms_, boot_floppies_;  ///< how firmware calls them
   unsigned virtio_mmio_ = 0;
   virtio::Console* console_ = nullptr;
+  virtio::Balloon* balloon_ = nullptr;
 };
 
 }  // namespace vellum

@@ -77,13 +77,8 @@ Result<> check_virtio(const MachineConfig& config) {
 
 Result<> check_balloon(const MachineConfig& config) {
   if (!config.balloon) return {};
-  const u64 size = config.balloon->size;
-  if (size >= config.memory)
-    return fail(ErrorCode::kInvalidArgument,
-                "--balloon: {} MiB is all of the guest's {} MiB; give it more with --memory, or ask for less",
-                size >> 20, config.memory >> 20);
-  if (size % kPageSize != 0)
-    return fail(ErrorCode::kInvalidArgument, "--balloon: {} bytes is not a multiple of 4 KiB", size);
+  if (auto size = check_balloon_size(config.balloon->size, config.memory); !size)
+    return tl::unexpected(std::move(size).error().context("--balloon"));
   if (config.balloon->stats_seconds != 0 && config.clock == ClockKind::kVirtual)
     return fail(ErrorCode::kInvalidArgument,
                 "--balloon stats={} with --clock virtual: seconds of the host's would make runs differ; use "
@@ -93,6 +88,16 @@ Result<> check_balloon(const MachineConfig& config) {
 }
 
 }  // namespace
+
+Result<> check_balloon_size(u64 size, u64 memory) {
+  if (size >= memory)
+    return fail(ErrorCode::kInvalidArgument,
+                "{} MiB leaves nothing of the guest's {} MiB; ask for less, or give it more with --memory",
+                size >> 20, memory >> 20);
+  if (size % kPageSize != 0)
+    return fail(ErrorCode::kInvalidArgument, "{} bytes is not a multiple of 4 KiB", size);
+  return {};
+}
 
 Result<> check_config(const MachineConfig& config) {
   VELLUM_TRY(check_boot(config));

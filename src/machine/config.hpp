@@ -99,6 +99,9 @@ inline constexpr unsigned kMaxCpus = 32;
 /// Half of the 40-bit guest-physical space that the CPU models report.
 inline constexpr u64 kMaxMemory = u64{512} << 30;
 
+/// Refuses sizes that a balloon in so much memory cannot have; as BalloonConfig::size.
+Result<> check_balloon_size(u64 size, u64 memory);
+
 /// Refuses values that no machine can have; what depends on the files is refused when they are loaded.
 Result<> check_config(const MachineConfig& config);
 

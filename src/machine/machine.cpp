@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "devices/floppy/format.hpp"
 #include "devices/ide/registers.hpp"
+#include "devices/virtio/balloon.hpp"
 #include "devices/virtio/console.hpp"
 #include "io/disk/open_disk.hpp"
 #include "io/net/create_network.hpp"
@@ -195,6 +196,14 @@ Result<> Machine::open_bios() {
 Result<> Machine::write_screenshot() const {
   if (config_.screenshot.empty() || board_ == nullptr) return {};
   return vellum::write_screenshot(*board_->display(), config_.screenshot);
+}
+
+Result<> Machine::set_balloon(u64 size) {
+  VELLUM_ASSERT(config_.balloon && board_->balloon() != nullptr, "there is no balloon");
+  VELLUM_TRY(check_balloon_size(size, config_.memory));
+  config_.balloon->size = size;
+  board_->balloon()->set_target(static_cast<u32>(size >> kPageShift));
+  return {};
 }
 
 Result<> Machine::open_networks() {

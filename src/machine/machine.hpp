@@ -62,6 +62,10 @@ class Machine {
   const MachineConfig& config() const { return config_; }
   /// The display adapter, another one after each reset; null: there is none.
   const vga::Adapter* display() const { return board_->display(); }
+  /// The balloon, likewise.
+  const virtio::Balloon* balloon() const { return board_->balloon(); }
+  /// Asks the guest to do without so many bytes, now and after its resets. There is a balloon.
+  Result<> set_balloon(u64 size);
 
   /// Stops all vCPUs at an instruction boundary; host time, and with it a real clock, goes on.
   void pause();

@@ -21,11 +21,21 @@ constexpr u64 kPiece = 256;       ///< pages looked at together; as many as Linu
 /// Pages of one turn of the loop's: some milliseconds at worst.
 constexpr u64 kMostPages = 2048;
 
-constexpr std::array<std::string_view, Balloon::kStatistics> kNames = {
-    "guest: bytes swapped in",        "guest: bytes swapped out",   "guest: major page faults",
-    "guest: minor page faults",       "guest: bytes unused",        "guest: bytes of memory",
-    "guest: bytes available",         "guest: bytes of page cache", "guest: huge pages taken",
-    "guest: huge pages not to be had"};
+struct Statistic {
+  std::string_view key, text;
+};
+constexpr std::array<Statistic, Balloon::kStatistics> kNames = {{
+    {"swap_in", "guest: bytes swapped in"},
+    {"swap_out", "guest: bytes swapped out"},
+    {"major_faults", "guest: major page faults"},
+    {"minor_faults", "guest: minor page faults"},
+    {"free_memory", "guest: bytes unused"},
+    {"total_memory", "guest: bytes of memory"},
+    {"available_memory", "guest: bytes available"},
+    {"disk_caches", "guest: bytes of page cache"},
+    {"hugetlb_allocations", "guest: huge pages taken"},
+    {"hugetlb_failures", "guest: huge pages not to be had"},
+}};
 
 u64 features_of(const BalloonOptions& options) {
   return kStatsQueue | kPagePoison | (options.deflate_on_oom ? kDeflateOnOom : 0) |
@@ -80,6 +90,14 @@ void Balloon::set_target(u32 pages) {
 u32 Balloon::actual() const {
   std::scoped_lock lock(mutex_);
   return actual_;
+}
+
+Balloon::Report Balloon::report() const {
+  std::scoped_lock lock(mutex_);
+  Report report{target_, actual_, {}};
+  for (unsigned n = 0; n < kStatistics; ++n)
+    if ((known_ >> n & 1) != 0) report.statistics.emplace_back(kNames[n].key, statistics_[n]);
+  return report;
 }
 
 // Linux numbers the queues that it uses without gaps; §5.5.2 gives each its own number. Which of the two a
@@ -291,7 +309,7 @@ void Balloon::stats(std::vector<StatRow>& rows) const {
   std::scoped_lock lock(mutex_);
   add("bytes in the balloon now", u64{actual_} * kPageSize);
   for (unsigned n = 0; n < kStatistics; ++n)
-    if ((known_ >> n & 1) != 0) rows.push_back({kind().name, std::string(kNames[n]), statistics_[n], 0});
+    if ((known_ >> n & 1) != 0) rows.push_back({kind().name, std::string(kNames[n].text), statistics_[n], 0});
 }
 
 }  // namespace vellum::virtio

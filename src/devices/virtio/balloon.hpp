@@ -54,6 +54,13 @@ class Balloon final : public Device, public Snapshottable {
   void set_target(u32 pages);
   /// What the driver says it has given, in pages. Any thread.
   u32 actual() const;
+  /// How things stand. Any thread.
+  struct Report {
+    u32 target = 0, actual = 0;  ///< pages
+    /// What the driver has told of its memory; the names are those of §5.5.6.3.2 as Linux has them.
+    std::vector<std::pair<std::string_view, u64>> statistics;
+  };
+  Report report() const;
 
   void quiesce() override { paused_ = true; }
   void resume() override;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../temp_dir.hpp"
+#include "devices/virtio/balloon.hpp"
 
 namespace vellum::api {
 namespace {
@@ -74,6 +75,42 @@ TEST_F(ResourcesTest, NoDisplayNoScreen) {
   const Response response = ask("GET", "/v1/screen");
   EXPECT_EQ(response.status, 404u);
   EXPECT_EQ(response.body, "{\"error\":\"this machine has no display; start it with --vga std\"}\n");
+}
+
+TEST_F(ResourcesTest, TheBalloon) {
+  config.balloon = BalloonConfig{4 << 20};
+  make();
+  EXPECT_EQ(nlohmann::json::parse(ask("GET", "/v1/balloon").body),
+            nlohmann::json::parse(R"({"target": 4194304, "actual": 0, "statistics": {}})"));
+  const Response put = ask("PUT", "/v1/balloon", "", R"({"target": 8388608})");
+  EXPECT_EQ(put.status, 200u);
+  EXPECT_EQ(nlohmann::json::parse(put.body)["target"], 8 << 20);
+  EXPECT_EQ(machine->balloon()->report().target, 2048u);
+  EXPECT_EQ(machine->config().balloon->size, u64{8} << 20);  // and so after a reset
+}
+
+TEST_F(ResourcesTest, ABalloonTakesSizesThatItCanHave) {
+  config.balloon = BalloonConfig{4 << 20};
+  make();
+  for (const char* const body :
+       {"", "8388608", "{}", "[]", R"({"target": -1})", R"({"target": 4096.0})", R"({"target": "4096"})",
+        R"({"target": 99999999999999999999})", R"({"target": 4096, "more": 1})", R"({"target": 4096)"})
+    EXPECT_EQ(ask("PUT", "/v1/balloon", "", body).body,
+              "{\"error\":\"the body is to be {\\\"target\\\": N}, a whole number of bytes\"}\n")
+        << body;
+  const Response all = ask("PUT", "/v1/balloon", "", R"({"target": 16777216})");
+  EXPECT_EQ(all.status, 400u);
+  EXPECT_NE(all.body.find("16 MiB leaves nothing of the guest's 16 MiB"), std::string::npos);
+  EXPECT_NE(ask("PUT", "/v1/balloon", "", R"({"target": 4095})").body.find("not a multiple"),
+            std::string::npos);
+  EXPECT_EQ(machine->balloon()->report().target, 1024u);
+}
+
+TEST_F(ResourcesTest, NoBalloonNoSize) {
+  make();
+  EXPECT_EQ(ask("GET", "/v1/balloon").status, 404u);
+  EXPECT_EQ(ask("PUT", "/v1/balloon", "", R"({"target": 0})").status, 404u);
+  EXPECT_EQ(ask("DELETE", "/v1/balloon").allow, "GET, PUT");
 }
 
 TEST_F(ResourcesTest, WhatThereIsNot) {

@@ -257,6 +257,18 @@ TEST(CommandLine, CommandsToARunningMachineTakeASocketAndTheirWords) {
             "--control '" + std::string(108, 'a') + "': a socket's path has 1 to 107 bytes");
 }
 
+TEST(CommandLine, AWordThatACommandToARunningMachineCanDoWithout) {
+  const auto asks = parse_command_line(std::vector<std::string>{"balloon", "s.sock"});
+  ASSERT_TRUE(asks);
+  EXPECT_TRUE(std::get<ControlOptions>(*asks).arguments.empty());
+  const auto sets = parse_command_line(std::vector<std::string>{"balloon", "s.sock", "1.5G"});
+  ASSERT_TRUE(sets);
+  EXPECT_EQ(std::get<ControlOptions>(*sets).arguments, std::vector<std::string>{"1.5G"});
+  EXPECT_EQ(
+      error_of({"balloon"}),
+      "too few words: it is 'vellum balloon SOCKET [SIZE]', with the socket of the machine's --control");
+}
+
 TEST(CommandLine, EveryCommandToARunningMachineHasHelpWithExamples) {
   for (const ControlRow& row : control_table()) {
     const std::string help = printed({row.name, "--help"});

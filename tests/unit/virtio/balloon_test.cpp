@@ -227,6 +227,9 @@ TEST_F(VirtioBalloon, StatisticsAreTold) {
   EXPECT_EQ(row("guest: bytes unused"), 1000u);
   EXPECT_EQ(row("guest: bytes of memory"), u64{5} << 40);
   EXPECT_EQ(row("guest: major page faults"), std::nullopt);
+  const std::vector<std::pair<std::string_view, u64>> told{{"free_memory", 1000},
+                                                           {"total_memory", u64{5} << 40}};
+  EXPECT_EQ(balloon->report().statistics, told);
 }
 
 TEST_F(VirtioBalloon, StatisticsFromBeforeTheStartAreTold) {
