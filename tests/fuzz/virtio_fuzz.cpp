@@ -17,6 +17,7 @@
 #include "devices/virtio/rng.hpp"
 #include "devices/virtio/vsock.hpp"
 #include "fuzz_input.hpp"
+#include "fuzz_network.hpp"
 
 using namespace vellum;
 
@@ -53,30 +54,6 @@ class FuzzDisk final : public Disk {
 
  private:
   std::vector<DiskRequest> waiting_;
-};
-
-/// Sends everything back, with its offload and without one.
-class FuzzNetwork final : public net::Network {
- public:
-  net::Offloads understands() const override { return net::kAllOffloads; }
-  void connect(net::FrameReceiver* receiver) override { receiver_ = receiver; }
-  void receiver_ready() override {}
-  void stats(std::vector<StatRow>&) const override {}
-
- protected:
-  void take(const net::Frame& frame) override {
-    const std::size_t size = net::frame_size(frame.pieces);
-    VELLUM_ASSERT(net::fits(frame.offload, size), "a frame of {} bytes that does not fit its offload", size);
-    std::vector<u8> bytes(size);
-    net::gather(frame.pieces, bytes);
-    if (receiver_ == nullptr) return;
-    receiver_->has_room();
-    net::put_bytes(*receiver_, bytes, frame.offload);
-    if (receiver_->has_room()) net::put_bytes(*receiver_, bytes);
-  }
-
- private:
-  net::FrameReceiver* receiver_ = nullptr;
 };
 
 class FuzzSink final : public PacedSink {
@@ -319,7 +296,7 @@ struct Slot {
     if constexpr (std::is_same_v<Device, virtio::Blk>) {
       return std::make_unique<Device>(context, std::make_shared<FuzzDisk>(), 2, "fuzz", state);
     } else if constexpr (std::is_same_v<Device, virtio::Net>) {
-      return std::make_unique<Device>(context, std::make_shared<FuzzNetwork>(),
+      return std::make_unique<Device>(context, std::make_shared<fuzz::FuzzNetwork>(),
                                       net::MacAddress{0x52, 0x54, 0, 0, 0, 1}, 2, state);
     } else if constexpr (std::is_same_v<Device, virtio::Console>) {
       return std::make_unique<Device>(context, m.sink, state);

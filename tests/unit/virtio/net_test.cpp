@@ -1,8 +1,6 @@
 #include "devices/virtio/net.hpp"
 
-#include <deque>
-
-#include "../net/frames.hpp"
+#include "../net/test_network.hpp"
 #include "driver.hpp"
 #include "io/net/vnet_header.hpp"
 
@@ -21,35 +19,6 @@ constexpr u64 kChecksum = 1 << 0, kGuestChecksum = 1 << 1, kGuestOffloads = 1 <<
               kHostTso4 = 1 << 11, kMergeable = 1 << 15, kControl = 1 << 17, kModes = 1 << 18,
               kMultiQueue = 1 << 22, kSetMac = 1 << 23;
 constexpr net::MacAddress kMac{0x52, 0x54, 0, 1, 2, 3}, kPeer{0x52, 0x54, 0, 9, 9, 9};
-
-/// Keeps what the guest sends; frames for the guest wait in it while the card has no room.
-class TestNetwork final : public net::Network {
- public:
-  net::Offloads understands() const override { return offloads; }
-  void connect(net::FrameReceiver* to) override { receiver = to; }
-  void receiver_ready() override {
-    ++told;
-    while (receiver != nullptr && !waiting.empty() && receiver->has_room()) {
-      const Bytes frame = std::move(waiting.front());
-      waiting.pop_front();
-      net::put_bytes(*receiver, frame);
-    }
-  }
-  void stats(std::vector<StatRow>&) const override {}
-
-  net::Offloads offloads = net::kAllOffloads;
-  net::FrameReceiver* receiver = nullptr;
-  unsigned told = 0;
-  std::vector<net::RecordingReceiver::Got> sent;
-  std::deque<Bytes> waiting;
-
- protected:
-  void take(const net::Frame& frame) override {
-    Bytes bytes(net::frame_size(frame.pieces));
-    net::gather(frame.pieces, bytes);
-    sent.push_back({frame.offload, std::move(bytes)});
-  }
-};
 
 struct VirtioNet : ::testing::TestWithParam<bool> {
   bool packed() const { return GetParam(); }
@@ -98,7 +67,7 @@ struct VirtioNet : ::testing::TestWithParam<bool> {
   std::unique_ptr<EventLoop> loop = std::move(*EventLoop::create());
   IoContext context{loop.get(), true};
   test::CountingTransport transport{*ram};
-  std::shared_ptr<TestNetwork> network = std::make_shared<TestNetwork>();
+  std::shared_ptr<net::TestNetwork> network = std::make_shared<net::TestNetwork>();
   Ring receive{*ram, kReceiveRing, 64, packed()}, send{*ram, kSendRing, 16, packed()},
       control{*ram, kControlRing, 16, packed()}, third{*ram, kThirdRing, 64, packed()},
       fourth{*ram, kFourthRing, 16, packed()}, fifth{*ram, kFifthRing, 16, packed()};
@@ -406,7 +375,7 @@ TEST_P(VirtioNet, GoesOnWhereItWasSaved) {
   ASSERT_TRUE(state.has_value());
   card.reset();
 
-  const auto restored = std::make_shared<TestNetwork>();
+  const auto restored = std::make_shared<net::TestNetwork>();
   card = std::make_unique<virtio::Net>(context, restored, kMac, 1, *state);
   card->connect(transport);
   EXPECT_FALSE(restored->receiver->has_room());  // RAM may not have its contents yet
