@@ -245,7 +245,7 @@ std::vector<OptionRow> make_table() {
       {"--net",
        "KIND[,KEY=VALUE...]",
        kMachine,
-       "a virtio network card, again for more: user, tap, switch or none (docs/networks.md)",
+       "a network card, again for more: user, tap, switch or none; model=e1000 (docs/networks.md)",
        {},
        [](Options o, Text v) -> Result<> {
          VELLUM_TRY_ASSIGN(net, net::parse_net(v));

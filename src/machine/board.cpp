@@ -10,6 +10,7 @@
 #include "cpu/state_check.hpp"
 #include "devices/display/vga_ports.hpp"
 #include "devices/display/vga_window.hpp"
+#include "devices/e1000/controller.hpp"
 #include "devices/floppy/controller.hpp"
 #include "devices/ide/piix3_ide.hpp"
 #include "devices/legacy/acpi_pm.hpp"
@@ -266,11 +267,7 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
     VELLUM_TRY_ASSIGN(slot, add_virtio_device(wiring, device, states));
     if (pci_) boot_disks_.push_back(virtio_disk_path(slot));
   }
-  for (const BoardNet& net : resources.nets)
-    VELLUM_TRY(add_virtio_device(wiring,
-                                 devices_.make<virtio::Net>(context, net.network, net.mac, net.pairs,
-                                                            states.next<virtio::Net::State>()),
-                                 states));
+  for (const BoardNet& net : resources.nets) VELLUM_TRY(add_net(wiring, net, states));
   if (resources.console != nullptr) {
     console_ =
         &devices_.make<virtio::Console>(context, *resources.console, states.next<virtio::Console::State>());
@@ -292,6 +289,22 @@ Result<> Board::add_virtio(Wiring& wiring, const MachineConfig& config, const Bo
                                                 states.next<virtio::Vsock::State>());
     VELLUM_TRY(add_virtio_device(wiring, device, states));
   }
+  return {};
+}
+
+Result<> Board::add_net(Wiring& wiring, const BoardNet& net, StateQueue& states) {
+  const IoContext context{loop_, virtual_clock_ != nullptr};
+  if (net.model == net::NetConfig::Model::kVirtio) {
+    auto& device = devices_.make<virtio::Net>(context, net.network, net.mac, net.pairs,
+                                              states.next<virtio::Net::State>());
+    VELLUM_TRY(add_virtio_device(wiring, device, states));
+    return {};
+  }
+  VELLUM_ASSERT(pci_, "an e1000 needs PCI");
+  VELLUM_TRY_ASSIGN(slot, pci_->free_slot());
+  auto& card = devices_.make<e1000::Controller>(*pci_->bus, *clock_, context, net.network, net.mac,
+                                                states.next<e1000::Controller::State>());
+  pci_->bus->add(slot, card);
   return {};
 }
 

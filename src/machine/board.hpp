@@ -19,6 +19,7 @@
 #include "io/disk/disk.hpp"
 #include "io/event_loop.hpp"
 #include "io/net/mac_address.hpp"
+#include "io/net/net_config.hpp"
 #include "io/net/network.hpp"
 #include "io/paced_sink.hpp"
 #include "io/vsock/vsock_host.hpp"
@@ -45,6 +46,7 @@ struct BoardNet {
   std::shared_ptr<net::Network> network;
   net::MacAddress mac{};
   unsigned pairs = 1;  ///< of queues
+  net::NetConfig::Model model = net::NetConfig::Model::kVirtio;
 };
 
 /// What a board needs from the machine around it. All outlive it.
@@ -57,7 +59,7 @@ struct BoardResources {
   /// Where devices with work of their own do it; null: there may be none of those.
   EventLoop* loop = nullptr;
   std::vector<BoardDisk> disks = {};      ///< those on the IDE controller: four; floppy disks: two
-  std::vector<BoardNet> nets = {};        ///< a virtio-net each
+  std::vector<BoardNet> nets = {};        ///< a network card each
   std::span<const u8> bios = {};          ///< firmware for the ROM, as read_bios() checks it; empty: none
   PacedSink* console = nullptr;           ///< the output of a virtio-console, or null: there is none
   std::shared_ptr<VsockHost> vsock = {};  ///< of a virtio-vsock; null: there is none
@@ -142,6 +144,7 @@ class Board {
                       StateQueue& states);
   /// Gives it the board's transport. Its PCI slot, or its place among those over MMIO.
   Result<u8> add_virtio_device(Wiring& wiring, virtio::Device& device, StateQueue& states);
+  Result<> add_net(Wiring& wiring, const BoardNet& net, StateQueue& states);
   Result<> add_ide(Wiring& wiring, const BoardResources& resources, StateQueue& states);
   /// Floppy disk drives, where there are any.
   Result<> add_floppies(Wiring& wiring, const BoardResources& resources, StateQueue& states);

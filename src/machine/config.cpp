@@ -75,6 +75,15 @@ Result<> check_virtio(const MachineConfig& config) {
               "--virtio: the legacy interface is over PCI, which --board micro lacks; use --board pc");
 }
 
+Result<> check_nets(const MachineConfig& config) {
+  const auto needs_pci = [](const net::NetConfig& net) { return net.model == net::NetConfig::Model::kE1000; };
+  if (config.board == BoardKind::kMicro && std::ranges::any_of(config.nets, needs_pci))
+    return fail(ErrorCode::kInvalidArgument,
+                "--net model=e1000 needs a PCI bus, which --board micro lacks; use --board pc, or "
+                "model=virtio");
+  return net::check_nets(config.nets);
+}
+
 Result<> check_balloon(const MachineConfig& config) {
   if (!config.balloon) return {};
   if (auto size = check_balloon_size(config.balloon->size, config.memory); !size)
@@ -132,7 +141,7 @@ Result<> check_config(const MachineConfig& config) {
                 "--clock real");
   VELLUM_TRY(check_virtio(config));
   VELLUM_TRY(check_balloon(config));
-  VELLUM_TRY(net::check_nets(config.nets));
+  VELLUM_TRY(check_nets(config));
   if (!config.trace_file.empty() && config.trace == TraceKind::kNone)
     return fail(ErrorCode::kInvalidArgument, "--trace-file '{}': nothing is traced; say what with --trace",
                 config.trace_file);

@@ -80,7 +80,7 @@ struct MachineConfig {
   std::vector<DiskConfig> disks;     ///< a virtio-blk each, or on the IDE controller
   std::vector<std::string> cdroms;   ///< paths of images, each in a CD-ROM drive on the IDE controller
   std::vector<DiskConfig> floppies;  ///< in a floppy disk drive each
-  std::vector<net::NetConfig> nets;  ///< a virtio-net each
+  std::vector<net::NetConfig> nets;  ///< a network card each
   DisplayKind display = DisplayKind::kAuto;
   std::string screenshot;   ///< path that the screen goes to at the end, or empty
   bool debug_exit = false;  ///< isa-debug-exit at port 0xf4

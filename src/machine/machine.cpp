@@ -210,7 +210,7 @@ Result<> Machine::open_networks() {
   const auto addresses = net::card_addresses(config_.nets, net_places_);
   for (std::size_t n = 0; n < config_.nets.size(); ++n) {
     VELLUM_TRY_ASSIGN(network, net::create_network(loop_, config_.nets[n]));
-    nets_.push_back({std::move(network), addresses[n], config_.nets[n].queues});
+    nets_.push_back({std::move(network), addresses[n], config_.nets[n].queues, config_.nets[n].model});
   }
   return {};
 }

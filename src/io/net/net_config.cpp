@@ -74,6 +74,13 @@ constexpr Key kKeys[] = {
                      kMaxQueuePairs);
        return {};
      }},
+    {"model", "",
+     [](NetConfig& to, std::string_view, std::string_view value) -> Result<> {
+       if (value != "virtio" && value != "e1000")
+         return fail(ErrorCode::kInvalidArgument, "model={}: unknown; there are: virtio, e1000", value);
+       to.model = value == "e1000" ? NetConfig::Model::kE1000 : NetConfig::Model::kVirtio;
+       return {};
+     }},
     {"forward", "user",
      [](NetConfig& to, std::string_view, std::string_view value) -> Result<> {
        VELLUM_TRY_ASSIGN(forward, parse_forward(value));
@@ -164,6 +171,9 @@ Result<NetConfig> parse_net(std::string_view text) {
   if (config.kind == Kind::kSwitch && config.path.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "'{}': which switch? Guests meet at a path, as in switch,path=/tmp/lan0.sock", text);
+  if (config.model == NetConfig::Model::kE1000 && config.queues != 1)
+    return fail(ErrorCode::kInvalidArgument, "queues={}: an e1000 has one pair; model=virtio has more",
+                config.queues);
   return config;
 }
 

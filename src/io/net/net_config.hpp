@@ -21,10 +21,13 @@ struct PortForward {
 
 struct NetConfig {
   enum class Kind : u8 { kNone, kUser, kTap, kSwitch };
+  /// What the guest sees.
+  enum class Model : u8 { kVirtio, kE1000 };
 
   Kind kind = Kind::kNone;
+  Model model = Model::kVirtio;
   std::optional<MacAddress> mac;
-  unsigned queues = 1;  ///< pairs of them
+  unsigned queues = 1;  ///< pairs of them; virtio's
   // user
   std::vector<PortForward> forwards;
   bool restricted = false;  ///< the guest reaches nothing but what forwards lead to it

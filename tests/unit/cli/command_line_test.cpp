@@ -189,6 +189,13 @@ TEST(CommandLine, FloppyDisks) {
             "--floppy needs DMA, which --board micro lacks; use --board pc");
 }
 
+TEST(CommandLine, NetworkCardsWithoutVirtio) {
+  EXPECT_EQ(run_options({"run", "disk", "--net", "user,model=e1000"}).machine.nets.at(0).model,
+            net::NetConfig::Model::kE1000);
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--board", "micro", "--net", "user,model=e1000"}),
+            "--net model=e1000 needs a PCI bus, which --board micro lacks; use --board pc, or model=virtio");
+}
+
 TEST(CommandLine, VirtioForOldDrivers) {
   using enum virtio::PciInterface;
   EXPECT_EQ(run_options({"run", "disk"}).machine.virtio, kModern);

@@ -252,6 +252,23 @@ TEST_F(BoardTest, VirtioDevicesAreThereWhenAskedFor) {
   expect_equal(comparable((*restored)->save()), comparable(saved));
 }
 
+TEST_F(BoardTest, ANetworkCardIsOfTheModelThatWasAskedFor) {
+  const auto loop = std::move(*EventLoop::create());
+  BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};
+  resources.nets.push_back({std::make_shared<net::NullNetwork>()});
+  resources.nets.push_back({std::make_shared<net::NullNetwork>(), {}, 1, net::NetConfig::Model::kE1000});
+  const auto board = std::move(*Board::create(config, resources));
+  ASSERT_TRUE(board->start_like_firmware());
+  auto& ports = space(*board).ports;
+  ports.write(0xcf8, 4, 0x8000'2000);  // device 4
+  EXPECT_EQ(ports.read(0xcfc, 4), 0x100e'8086u);
+  const auto saved = board->save();
+  const auto restored = Board::create(config, resources, saved);
+  ASSERT_TRUE(restored) << restored.error().message;
+  (*restored)->resume_devices();
+  expect_equal(comparable((*restored)->save()), comparable(saved));
+}
+
 TEST_F(BoardTest, IdeDrivesAreWhereTheyAreOnEveryPc) {
   const auto loop = std::move(*EventLoop::create());
   BoardResources resources{control, serial, nullptr, 0, nullptr, loop.get()};

@@ -33,13 +33,16 @@ TEST(NetConfig, TakesTapAndSwitch) {
             (MacAddress{0x52, 0x54, 0, 0xaa, 0xbb, 0xcc}));
   EXPECT_EQ(parse_net("none")->kind, NetConfig::Kind::kNone);
   EXPECT_EQ(parse_net("user,queues=4")->queues, 4u);
+  EXPECT_EQ(parse_net("user")->model, NetConfig::Model::kVirtio);
+  EXPECT_EQ(parse_net("tap,model=virtio")->model, NetConfig::Model::kVirtio);
+  EXPECT_EQ(parse_net("switch,model=e1000,path=/x")->model, NetConfig::Model::kE1000);
 }
 
 TEST(NetConfig, SaysWhatToDo) {
   EXPECT_NE(error_of("nat").find("user, tap, switch or none"), std::string::npos);
   EXPECT_NE(error_of("").find("user, tap, switch or none"), std::string::npos);
   EXPECT_NE(error_of("user,path=/x").find("belongs to a 'switch' network"), std::string::npos);
-  EXPECT_NE(error_of("user,speed=9").find("mac, queues, forward"), std::string::npos);
+  EXPECT_NE(error_of("user,speed=9").find("mac, queues, model, forward"), std::string::npos);
   EXPECT_NE(error_of("user,restrict").find("key=value"), std::string::npos);
   EXPECT_NE(error_of("switch").find("switch,path="), std::string::npos);
   EXPECT_NE(error_of("user,forward=tcp:22").find("forward=tcp:2222:22"), std::string::npos);
@@ -49,6 +52,8 @@ TEST(NetConfig, SaysWhatToDo) {
   EXPECT_NE(error_of("user,mac=1:2:3:4:5:6").find("six bytes"), std::string::npos);
   EXPECT_NE(error_of("user,mac=01:00:00:00:00:00").find("not the address of one card"), std::string::npos);
   EXPECT_NE(error_of("user,queues=9").find("1 to 8"), std::string::npos);
+  EXPECT_EQ(error_of("user,model=rtl8139"), "model=rtl8139: unknown; there are: virtio, e1000");
+  EXPECT_EQ(error_of("user,model=e1000,queues=2"), "queues=2: an e1000 has one pair; model=virtio has more");
   EXPECT_NE(error_of("tap,ifname=averyveryverylongname").find("1 to 15"), std::string::npos);
 }
 
