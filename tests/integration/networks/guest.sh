@@ -3,9 +3,13 @@
 #   guest.sh user PORT | tap PORT | left PORT | right PORT
 # PORT: where the host (user, tap) or the left guest serves a file.
 set -eu
-for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net; do
-  insmod /modules/$module.ko
-done
+if [ -e /modules/e1000.ko ]; then
+  insmod /modules/e1000.ko
+else
+  for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net; do
+    insmod /modules/$module.ko
+  done
+fi
 file_of() { # ADDRESS PORT: fetches the file
   wget -q -O /tmp/file "http://$1:$2/file"
   sha256sum </tmp/file
