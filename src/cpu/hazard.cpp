@@ -24,7 +24,8 @@ void Hazards::wait(u32 seen, std::optional<u64> until) {
   ::syscall(SYS_futex, &word_, FUTEX_WAIT_BITSET_PRIVATE, seen, until ? &limit : nullptr, nullptr,
             FUTEX_BITSET_MATCH_ANY);
   asleep_.store(false, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_acquire);
+  // What came before the bit that ended the sleep.
+  static_cast<void>(word_.load(std::memory_order_acquire));
 }
 
 void Hazards::wake() {

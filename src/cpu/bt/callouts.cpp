@@ -83,7 +83,7 @@ u64 Translator::open_needed_vectors(u32 needed) {
 }
 
 u64 Translator::run_site(const Site& site) {
-  adopt_privilege();
+  come_from_code();
   catch_up(site);
   called_out_.add();
   called_out_by_[site.mnemonic].add();
@@ -99,12 +99,13 @@ u64 Translator::run_site(const Site& site) {
 }
 
 u64 Translator::missed_return(const Site& site) {
+  come_from_code();
   v_.state.gpr[x86::kRsp] -= site.disp;
   return run_site(site);
 }
 
 SlowAccess Translator::slow_access(const Site& site, u64 linear) {
-  adopt_privilege();
+  come_from_code();
   slow_accesses_.add();
   // Beyond every limit: its fault comes before those of pages and of alignment.
   if (!interp_.mode_64() && linear + site.size > u64{1} << 32) return {nullptr, run_site(site)};
@@ -125,7 +126,7 @@ SlowAccess Translator::slow_access(const Site& site, u64 linear) {
 }
 
 u64 Translator::code_store(const Site& site, const u8* host) {
-  adopt_privilege();
+  come_from_code();
   v_.mmu.wrote_host(host, site.size);
   if (!v_.mmu.code_was_written) return kGoOn;
   catch_up(site);

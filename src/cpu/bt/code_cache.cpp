@@ -46,6 +46,7 @@ const u8* CodeCache::append(asmjit::CodeHolder& holder) {
 void CodeCache::patch32(const u8* at, u32 value) {
   const auto offset = static_cast<std::size_t>(at - executable_);
   VELLUM_ASSERT(offset + 4 <= used(), "patch at {} of {}", offset, used());
+  publish();
   u8* const to = writable_ + offset;
   if (offset % 4 == 0)
     std::atomic_ref(*reinterpret_cast<u32*>(to)).store(value, std::memory_order_release);
@@ -56,6 +57,7 @@ void CodeCache::patch32(const u8* at, u32 value) {
 void CodeCache::patch_jump(const u8* at, const u8* to) {
   const auto offset = static_cast<std::size_t>(at - executable_);
   VELLUM_ASSERT(offset + 8 <= used(), "patch at {} of {}", offset, used());
+  publish();
   u64 bytes = 0;
   std::memcpy(&bytes, writable_ + offset, 8);
   const auto distance = static_cast<u32>(to - (at + 5));

@@ -30,7 +30,14 @@ class CodeCache {
   /// Overwrites the five bytes at `at` with a jump to `to`: at once, if that is a multiple of 8.
   void patch_jump(const u8* at, const u8* to);
 
+  /// Whoever has just run code that others patched in sees, after this, all that they wrote before: the
+  /// processor orders it so by itself, the C++ must say it.
+  void see_patches() const { static_cast<void>(used_.load(std::memory_order_acquire)); }
+
  private:
+  /// Before each patch.
+  void publish() { used_.store(used(), std::memory_order_release); }
+
   std::size_t bytes_;
   std::atomic<std::size_t> used_{0};
   u8* executable_ = nullptr;

@@ -105,7 +105,7 @@ bool Translator::take_host_fault(gregset_t& registers) {
 }
 
 u64 Translator::host_fault(const Site& site, u64 linear) {
-  adopt_privilege();
+  come_from_code();
   if (site.poll) {
     v_.state.rip = site.next_rip - site.insn->length;
     context_.flow = Flow::kJump;

@@ -50,6 +50,11 @@ class TranslationCache {
   std::mutex& mutex() { return mutex_; }
   bool shared() const { return shared_; }
 
+  /// No vCPU has flat tables, by choice or as the host has not even room for the first one's. Said before
+  /// another is made.
+  void look_all_up() { all_looked_up_ = true; }
+  bool all_looked_up() const { return all_looked_up_; }
+
   /// What is translated now goes here. The lock is held.
   std::shared_ptr<Era> era() const { return era_; }
   /// Whether `era` is still that. Any thread, without the lock.
@@ -67,6 +72,7 @@ class TranslationCache {
  private:
   const std::size_t bytes_;
   const bool shared_;
+  bool all_looked_up_ = false;
   mutable std::mutex mutex_;  ///< before the trace's
   std::shared_ptr<Era> era_;
   std::atomic<u32> number_{1};

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/barrier.hpp"
 #include "cpu/bt/gs_base.hpp"
 
 namespace vellum::bt {
@@ -51,7 +52,8 @@ Translator::Translator(unsigned index, AddressSpace& space, VcpuBoard& board, Cl
             return static_cast<Translator*>(owner)->open_needed_vectors(static_cast<u32>(needed));
           },
   };
-  if (options_.memory != Options::Memory::kHashed) open_flat_tables();
+  if (options_.memory != Options::Memory::kHashed && !cache_->all_looked_up()) open_flat_tables();
+  if (flat_ == nullptr && index == 0) cache_->look_all_up();
   if (cache_->shared() && !can_share(clock))
     cache_ = std::make_shared<TranslationCache>(options, false, false);
   routines_ = emit_routines(routines_code_, context_, distances_, callbacks);
@@ -78,8 +80,7 @@ Translator::~Translator() {
 // Hot code needs flat tables, of which the host may have had room for some vCPUs' only. Code that counts is
 // not laid out to be patched while another thread runs it.
 bool Translator::can_share(const Clock& clock) const {
-  const bool has_tables = options_.memory == Options::Memory::kHashed || flat_ != nullptr;
-  return has_tables && (!counted_ || clock.is_virtual());
+  return (flat_ != nullptr || cache_->all_looked_up()) && (!counted_ || clock.is_virtual());
 }
 
 // Any thread: something pends. Translated code meets it at its next look-up or poll.
@@ -95,7 +96,7 @@ void Translator::arm() {
     context_.jump_table[half].store(selected_[half], std::memory_order_relaxed);
   context_.poll.store(&context_, std::memory_order_relaxed);
   // Whoever kicks has set a bit before: either it is seen here, or these stores come before the kick's.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  store_load_barrier();
   const u32 pending = counted_ ? 0 : v_.hazards.load_seq_cst();
   if (pending == 0 || (pending == Hazards::kInterrupt && (v_.state.rflags & x86::rflags::kIf) == 0)) return;
   kick();
@@ -165,6 +166,7 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   add_jump(linear, t->linked);
   if (pending && linkable && !unit.crosses()) {
     const std::lock_guard lock(cache_->mutex());
+    VELLUM_ASSERT(*pending < era_->links.size(), "link {} of {}", *pending, era_->links.size());
     if (era_->links[*pending].target == linear) link(*pending, *t);
   }
 

@@ -98,6 +98,11 @@ class Translator final : public Engine,
       adopt_changed_privilege();
   }
   void adopt_changed_privilege();
+  /// First of all in what translated code calls: another vCPU may have made the code, and its Sites.
+  void come_from_code() {
+    era_->code.see_patches();
+    adopt_privilege();
+  }
   u64 run_site(const Site& site);
   u64 missed_return(const Site& site);
   SlowAccess slow_access(const Site& site, u64 linear);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <initializer_list>
 
@@ -31,6 +32,13 @@ inline u64 count_of(const Engine& engine, std::string_view name) {
   for (const StatRow& row : rows)
     if (row.name == name) return row.count;
   return 0;
+}
+
+/// Not under ThreadSanitizer, which leaves no room for them.
+inline bool has_flat_tables(const Engine& engine) {
+  std::vector<StatRow> rows;
+  engine.stats(rows);
+  return std::ranges::count(rows, "pages entered in flat tables", &StatRow::name) != 0;
 }
 
 class LongGuest : public ::testing::Test {

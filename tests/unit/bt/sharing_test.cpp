@@ -17,8 +17,9 @@ struct BtSharing : TwoPagesGuest {
   static constexpr u64 kOther = 0x30000;  // the second one's tables
 
   struct Cpu {
-    Cpu(BtSharing& guest, unsigned index, u64 pml4, std::shared_ptr<TranslationCache> cache)
-        : engine(index, guest.space_, board, guest.clock_, guest.model_, hazards, kOptions, std::move(cache)),
+    Cpu(BtSharing& guest, unsigned index, u64 pml4, std::shared_ptr<TranslationCache> cache,
+        const Options& options = kOptions)
+        : engine(index, guest.space_, board, guest.clock_, guest.model_, hazards, options, std::move(cache)),
           state(guest.state_) {
       board.hazards = &hazards;
       state.cr3 = pml4;
@@ -131,6 +132,37 @@ TEST_F(BtSharing, EmptyingTheCacheLosesNothing) {
   EXPECT_EQ(first.count("cache flushes"), 1u);
 }
 
+// The new cache's links have the old ones' numbers, and lead where another vCPU has found their targets.
+TEST_F(BtSharing, AVcpuForgetsWhichLinksOfAnEmptiedCacheItMayTake) {
+  first.run();
+  {
+    const std::lock_guard lock(cache->mutex());
+    cache->flush();
+  }
+  second.run();
+  first.run_again(100);
+  EXPECT_EQ(first.state.gpr[x86::kRax], kLoops + 100);
+  EXPECT_EQ(first.state.gpr[x86::kRbx], 0u);
+}
+
+// Translated code is left before a jump that could be linked, as the budget ends there.
+TEST_F(BtSharing, AJumpThatWasToBeLinkedIsForgottenWithItsCache) {
+  const Options counted{.cache_bytes = 1 << 20, .threshold = 0, .count = Options::Count::kOn};
+  const auto own = std::make_shared<TranslationCache>(counted, true, false);
+  Cpu third{*this, 2, kPml4, own, counted};
+  third.state.rip = kFar;
+  third.state.gpr[x86::kRcx] = 5;
+  third.engine.push(StateMask::kAll, third.state);
+  third.engine.run(Budget{4});
+  {
+    const std::lock_guard lock(own->mutex());
+    own->flush();
+  }
+  third.resume();
+  EXPECT_EQ(third.state.gpr[x86::kRax], 5u);
+  EXPECT_EQ(third.state.activity, Activity::kHalted);
+}
+
 TEST_F(BtSharing, NobodyWhoRestsKeepsOldTranslations) {
   first.run();
   second.run();
@@ -144,6 +176,7 @@ TEST_F(BtSharing, NobodyWhoRestsKeepsOldTranslations) {
 
 // Hot code of others would find its accesses through a table that this one does not have.
 TEST_F(BtSharing, AVcpuWithoutRoomForFlatTablesTranslatesForItself) {
+  if (!has_flat_tables(first.engine)) GTEST_SKIP() << "nor has any other here";
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
   u64 pages = 0;
@@ -159,6 +192,26 @@ TEST_F(BtSharing, AVcpuWithoutRoomForFlatTablesTranslatesForItself) {
   EXPECT_EQ(third.state.gpr[x86::kRax], 10'000u);
   EXPECT_GE(third.count("units translated"), 3u);
   EXPECT_EQ(third.count("hot units translated"), 0u);
+}
+
+TEST_F(BtSharing, WhereNobodyHasRoomForFlatTablesAllShare) {
+  const auto all = std::make_shared<TranslationCache>(kOptions, true, false);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  u64 pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlimit scarce{pages * kPageSize + (u64{1} << 30), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &scarce), 0);
+  Cpu one{*this, 0, kPml4, all};
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  Cpu two{*this, 1, kPml4, all};
+  one.state.gpr[x86::kRcx] = two.state.gpr[x86::kRcx] = 10'000;
+  one.run();
+  two.run();
+  EXPECT_EQ(two.state.gpr[x86::kRax], 10'000u);
+  EXPECT_EQ(two.count("units translated"), 0u);
+  EXPECT_GE(two.count("units taken from other vCPUs"), 3u);
+  EXPECT_EQ(one.count("hot units translated") + two.count("hot units translated"), 0u);
 }
 
 // Threads, with the cache emptied all the time, code that is changed, and links that lead to two pages.
