@@ -18,4 +18,11 @@ Result<std::vector<std::pair<std::string, u64>>> balloon(const std::string& sock
 /// Asks for another size, in bytes.
 Result<> set_balloon(const std::string& socket, u64 size);
 
+struct MediumChange {
+  std::string drive;  ///< "cdroms/0"
+  std::string path;   ///< absolute; empty: the medium is taken out
+  bool force = false;
+};
+Result<> change_medium(const std::string& socket, const MediumChange& change);
+
 }  // namespace vellum::api

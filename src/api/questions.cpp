@@ -26,4 +26,18 @@ Result<> set_balloon(const std::string& socket, u64 size) {
   return {};
 }
 
+Result<> change_medium(const std::string& socket, const MediumChange& change) {
+  Json body{{"file", change.path.empty() ? Json() : Json(change.path)}};
+  if (change.force) body["force"] = true;
+  std::string text;
+  try {
+    text = body.dump();
+  } catch (const Json::type_error&) {  // a path is bytes, JSON is UTF-8
+    return fail(ErrorCode::kInvalidArgument, "'{}': a file's name is to be UTF-8 here; a link to it may be",
+                change.path);
+  }
+  VELLUM_TRY(call(socket, {"PUT", "/v1/" + change.drive, {}, text}));
+  return {};
+}
+
 }  // namespace vellum::api

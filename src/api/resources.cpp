@@ -1,8 +1,7 @@
 #include "api/resources.hpp"
 
-#include <algorithm>
-#include <nlohmann/json.hpp>
-
+#include "api/answers.hpp"
+#include "api/drives.hpp"
 #include "base/address.hpp"
 #include "base/key_values.hpp"
 #include "devices/virtio/balloon.hpp"
@@ -10,16 +9,6 @@
 
 namespace vellum::api {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-Rest json(const Json& value) {
-  return [text = value.dump() + "\n"] { return Response{200, kJson, text, {}}; };
-}
-
-Rest error(unsigned status, std::string message) {
-  return [status, message = std::move(message)] { return error_response(status, message); };
-}
 
 Rest get_machine(Machine& machine, const Request&) {
   const MachineConfig& config = machine.config();
@@ -92,15 +81,19 @@ Rest put_balloon(Machine& machine, const Request& request) {
 }
 
 struct Resource {
-  std::string_view target, method;
+  std::string_view target, method;  ///< a target that ends with '/': and one digit behind it
+  bool matches(std::string_view asked) const {
+    if (!target.ends_with('/')) return asked == target;
+    return asked.size() == target.size() + 1 && asked.starts_with(target) && asked.back() >= '0' &&
+           asked.back() <= '9';
+  }
   Rest (*answer)(Machine& machine, const Request& request);
 };
 
 constexpr Resource kResources[] = {
-    {"/v1/machine", "GET", get_machine},
-    {"/v1/screen", "GET", get_screen},
-    {"/v1/balloon", "GET", get_balloon},
-    {"/v1/balloon", "PUT", put_balloon},
+    {"/v1/machine", "GET", get_machine}, {"/v1/screen", "GET", get_screen},
+    {"/v1/balloon", "GET", get_balloon}, {"/v1/balloon", "PUT", put_balloon},
+    {"/v1/cdroms/", "GET", get_cdrom},   {"/v1/cdroms/", "PUT", put_cdrom},
 };
 
 }  // namespace
@@ -108,7 +101,7 @@ constexpr Resource kResources[] = {
 Rest answer(Machine& machine, const Request& request) {
   std::string allowed;
   for (const Resource& resource : kResources) {
-    if (resource.target != request.target) continue;
+    if (!resource.matches(request.target)) continue;
     if (resource.method == request.method) return resource.answer(machine, request);
     allowed += fmt::format("{}{}", allowed.empty() ? "" : ", ", resource.method);
   }

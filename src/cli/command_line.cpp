@@ -165,12 +165,12 @@ Result<Command> interpret_diff(const CLI::App& diff, const std::vector<RawOption
 struct RawControl {
   const ControlRow* row;
   CLI::App* command;
-  std::vector<std::string> words;
+  std::vector<std::string> words, flags;
 };
 
 void add_control(CLI::App& app, const ControlRow& row, std::deque<RawControl>& controls) {
   CLI::App* const command = app.add_subcommand(row.name, row.help);
-  controls.push_back({&row, command, {}});
+  controls.push_back({&row, command, {}, {}});
   command->allow_extras();
   command->footer(row.footer);
   const auto add = [raw = &controls.back(), command](const std::string& name, const std::string& text,
@@ -183,14 +183,19 @@ void add_control(CLI::App& app, const ControlRow& row, std::deque<RawControl>& c
   };
   add("SOCKET", "the machine's: what its --control was given", true);
   for (const ControlArgument& argument : row.arguments) add(argument.name, argument.help, argument.required);
+  for (const ControlFlag& flag : row.flags)
+    command->add_flag_callback(
+        flag.name, [raw = &controls.back(), name = flag.name] { raw->flags.push_back(name); }, flag.help);
 }
 
 Result<Command> interpret_control(const RawControl& raw) {
   const ControlRow& row = *raw.row;
   const auto extras = raw.command->remaining();
   const std::string help = fmt::format("vellum {} --help", row.name);
+  std::vector<std::string> options{"--help"};
+  for (const ControlFlag& flag : row.flags) options.push_back(flag.name);
   for (const std::string& extra : extras)
-    if (extra.starts_with('-')) return tl::unexpected(unknown_argument(extra, {"--help"}, help.c_str()));
+    if (extra.starts_with('-')) return tl::unexpected(unknown_argument(extra, options, help.c_str()));
   std::string usage = fmt::format("vellum {} SOCKET", row.name);
   std::size_t needed = 1;
   for (const ControlArgument& argument : row.arguments) {
@@ -201,7 +206,7 @@ Result<Command> interpret_control(const RawControl& raw) {
     return fail(ErrorCode::kInvalidArgument,
                 "too {} words: it is '{}', with the socket of the machine's --control",
                 extras.empty() ? "few" : "many", usage);
-  return ControlOptions{row.name, raw.words.front(), {raw.words.begin() + 1, raw.words.end()}};
+  return ControlOptions{row.name, raw.words.front(), {raw.words.begin() + 1, raw.words.end()}, raw.flags};
 }
 
 std::vector<std::string> first_words() {

@@ -91,12 +91,15 @@ std::string control_names() {
   return names;
 }
 
-// Of those commands' words one names the socket, others files: file names will do.
+// Of those commands' words one names the socket, others files: file names will do, after a dash options.
 std::string bash_script() {
   std::string words, values;
-  for (const ControlRow& row : control_table())
+  for (const ControlRow& row : control_table()) {
+    words += fmt::format("    {}) if [[ $word == -* ]]; then COMPREPLY=($(compgen -W '", row.name);
+    for (const ControlFlag& flag : row.flags) words += flag.name + " ";
     words +=
-        fmt::format("    {}) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\")) ;;\n", row.name);
+        "--help' -- \"$word\")); else compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\")); fi ;;\n";
+  }
   for (const auto& [command, options] : subcommands()) {
     words += fmt::format("    {}) COMPREPLY=($(compgen -W '", command);
     for (const OptionRow& row : options) {
@@ -135,7 +138,12 @@ std::string zsh_script() {
     }
     values += " ;;\n";
   }
-  for (const ControlRow& row : control_table()) values += fmt::format("    {}) _files ;;\n", row.name);
+  for (const ControlRow& row : control_table()) {
+    values += fmt::format("    {}) _arguments", row.name);
+    for (const ControlFlag& flag : row.flags)
+      values += fmt::format(" '{}[{}]'", flag.name, escaped(flag.help, "[]:"));
+    values += " '*:file:_files' ;;\n";
+  }
   return filled(filled(kZsh, "@VALUES@", values), "@CONTROL@", control_names());
 }
 
@@ -154,11 +162,15 @@ std::string fish_script() {
     }
   }
   std::string control;
-  for (const ControlRow& row : control_table())
+  for (const ControlRow& row : control_table()) {
     control += fmt::format(
         "complete -c vellum -n __fish_use_subcommand -a {0} -d '{1}'\n"
         "complete -c vellum -n '__fish_seen_subcommand_from {0}' -F\n",
         row.name, escaped(row.help));
+    for (const ControlFlag& flag : row.flags)
+      control += fmt::format("complete -c vellum -n '__fish_seen_subcommand_from {}' -l {} -d '{}'\n",
+                             row.name, flag.name.substr(2), escaped(flag.help));
+  }
   return filled(filled(kFish, "@VALUES@", values), "@CONTROL@", control);
 }
 

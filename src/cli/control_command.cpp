@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 
 #include "api/client.hpp"
 #include "base/assert.hpp"
@@ -44,6 +45,44 @@ Result<> balloon(const ControlOptions& options) {
   return std::fflush(stdout) == 0 ? Result<>() : fail_errno("standard output", errno);
 }
 
+// "cdrom", "cdrom1", as the resource of the drive.
+Result<std::string> drive_resource(const std::string& name) {
+  if (name == "cdrom") return std::string("cdroms/0");
+  if (name.size() == 6 && name.starts_with("cdrom") && name[5] >= '0' && name[5] <= '3')
+    return fmt::format("cdroms/{}", name[5]);
+  return fail(ErrorCode::kInvalidArgument, "'{}': unknown drive; there are cdrom, or cdrom0 to cdrom3", name);
+}
+
+Result<> change(const ControlOptions& options) {
+  VELLUM_TRY_ASSIGN(drive, drive_resource(options.arguments[0]));
+  // The machine may have another working directory.
+  std::error_code error;
+  const auto path = std::filesystem::absolute(options.arguments[1], error);
+  if (error || options.arguments[1].empty())
+    return fail(ErrorCode::kInvalidArgument, "'{}': not a file's name", options.arguments[1]);
+  return api::change_medium(options.socket, {drive, path.string(), options.has("--force")});
+}
+
+Result<> eject(const ControlOptions& options) {
+  VELLUM_TRY_ASSIGN(drive, drive_resource(options.arguments[0]));
+  return api::change_medium(options.socket, {drive, "", options.has("--force")});
+}
+
+constexpr const char* kChangeFooter = R"(
+As if somebody had changed the disc in a drive: the guest hears of it. A drive that the guest has locked, as it does
+with what it has mounted, keeps its medium; the guest is asked to let go. The machine was started with --control SOCKET
+and --cdrom FILE, or --cdrom none for an empty drive.
+
+Examples:
+    vellum run debian.qcow2 --cdrom first.iso --control /tmp/debian.sock
+    vellum change /tmp/debian.sock cdrom second.iso
+    vellum eject /tmp/debian.sock cdrom
+
+Exit status: 0 done; 2 bad command line, no such machine, or it cannot be done; 10 the host failed.)";
+
+constexpr const char* kDriveHelp = "cdrom; of several, cdrom0 to cdrom3";
+constexpr const char* kForceHelp = "even if the guest has locked the drive: what it does there fails";
+
 constexpr const char* kBalloonFooter = R"(
 Without SIZE: what the guest is asked to do without (target), what it does without (actual), and how its memory stood
 when it was asked last, which it is as often as --balloon's stats=SECONDS says. With SIZE: asks it to do without that
@@ -71,13 +110,27 @@ std::vector<ControlRow> make_table() {
       {"screenshot",
        "write a running machine's screen to a file",
        {{"FILE", "a PNG; or the text of a text mode if the name ends in .txt; -: a PNG on standard output"}},
+       {},
        kScreenshotFooter,
        screenshot},
       {"balloon",
        "show a running machine's balloon, or give it another size",
        {{"SIZE", "of the guest's memory, as 512M; 0: none", false}},
+       {},
        kBalloonFooter,
        balloon},
+      {"change",
+       "put another medium into a running machine's drive",
+       {{"DRIVE", kDriveHelp}, {"FILE", "its image"}},
+       {{"--force", kForceHelp}},
+       kChangeFooter,
+       change},
+      {"eject",
+       "take the medium out of a running machine's drive",
+       {{"DRIVE", kDriveHelp}},
+       {{"--force", kForceHelp}},
+       kChangeFooter,
+       eject},
   };
 }
 

@@ -2,6 +2,7 @@
 // parsing, help and completion.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@ struct ControlOptions {
   std::string command;
   std::string socket;
   std::vector<std::string> arguments;  ///< after the socket; as many as the table says
+  std::vector<std::string> flags;      ///< "--force"
+  bool has(std::string_view flag) const { return std::ranges::find(flags, flag) != flags.end(); }
 };
 
 struct ControlArgument {
@@ -22,9 +25,14 @@ struct ControlArgument {
   bool required = true;
 };
 
+struct ControlFlag {
+  std::string name, help;  ///< "--force"
+};
+
 struct ControlRow {
   std::string name, help;
   std::vector<ControlArgument> arguments;  ///< after the socket
+  std::vector<ControlFlag> flags;
   std::string footer;
   Result<> (*run)(const ControlOptions& options);
 };

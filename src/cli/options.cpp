@@ -219,9 +219,13 @@ std::vector<OptionRow> make_table() {
       {"--cdrom",
        "FILE",
        kMachine,
-       "a CD-ROM drive with this image, again for more",
+       "a CD-ROM drive with this image, or none; again for more",
        {},
-       [](Options o, Text v) -> Result<> { return o.machine.cdroms.push_back(v), Result<>(); }},
+       [](Options o, Text v) -> Result<> {
+         if (v.empty())
+           return fail(ErrorCode::kInvalidArgument, "'': give a file, or none for an empty drive");
+         return o.machine.cdroms.push_back(v == "none" ? "" : v), Result<>();
+       }},
       {"--floppy",
        "FILE[,KEY=VALUE...]",
        kMachine,

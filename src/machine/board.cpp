@@ -337,10 +337,11 @@ Result<> Board::add_ide(Wiring& wiring, const BoardResources& resources, StateQu
     if (!disk.on_ide()) continue;
     const bool cdrom = disk.kind == BoardDisk::Kind::kCdrom;
     unsigned place = cdrom ? 2 : 0;
-    for (unsigned n = 0; n < 4 && drives[place / 2][place % 2].medium; ++n) place = (place + 1) % 4;
+    for (unsigned n = 0; n < 4 && drives[place / 2][place % 2].present(); ++n) place = (place + 1) % 4;
     ide::Drive& drive = drives[place / 2][place % 2];
-    VELLUM_ASSERT(!drive.medium, "more than four IDE drives");
+    VELLUM_ASSERT(!drive.present(), "more than four IDE drives");
     drive = {disk.disk, disk.serial, cdrom};
+    if (cdrom) cdrom_places_.push_back(place);
     (cdrom ? boot_cdroms_ : boot_disks_).push_back(ide_drive_path(place / 2, place % 2));
   }
   const IoContext context{loop_, virtual_clock_ != nullptr};
@@ -353,6 +354,16 @@ Result<> Board::add_ide(Wiring& wiring, const BoardResources& resources, StateQu
     VELLUM_TRY(ports_.add(ide::Piix3Ide::kControlPorts[n], 1, ide_->control_port(n), "ide"));
   }
   return {};
+}
+
+bool Board::change_cdrom(std::size_t number, std::shared_ptr<Disk> medium, bool force) {
+  const unsigned place = cdrom_places_.at(number);
+  return ide_->channel(place / 2).change(place % 2, std::move(medium), force);
+}
+
+ide::Tray Board::cdrom_tray(std::size_t number) const {
+  const unsigned place = cdrom_places_.at(number);
+  return ide_->channel(place / 2).tray(place % 2);
 }
 
 Result<> Board::add_floppies(Wiring& wiring, const BoardResources& resources, StateQueue& states) {

@@ -37,8 +37,8 @@ class FlashContents;
 struct BoardDisk {
   enum class Kind : u8 { kVirtio, kIde, kCdrom, kFloppy };
   bool on_ide() const { return kind == Kind::kIde || kind == Kind::kCdrom; }
-  std::shared_ptr<Disk> disk;
-  std::string serial;  ///< up to 20 bytes, for GET_ID
+  std::shared_ptr<Disk> disk;  ///< null: a CD-ROM drive without a medium
+  std::string serial;          ///< up to 20 bytes, for GET_ID
   Kind kind = Kind::kVirtio;
 };
 
@@ -76,7 +76,8 @@ class Vm;
 }
 namespace ide {
 class Piix3Ide;
-}
+struct Tray;
+}  // namespace ide
 class CoprocessorError;
 class IsaDma;
 class VcpuBoard;
@@ -109,6 +110,10 @@ class Board {
   Uart16550& serial() { return *serial_; }
   virtio::Console* console() { return console_; }  ///< null: there is none
   virtio::Balloon* balloon() { return balloon_; }  ///< likewise
+
+  /// Puts another medium into a CD-ROM drive, counted from 0: as ide::Channel's.
+  bool change_cdrom(std::size_t number, std::shared_ptr<Disk> medium, bool force);
+  ide::Tray cdrom_tray(std::size_t number) const;
 
   /// The drives' types, as in CMOS RAM; 0: none.
   std::array<u8, 2> floppy_drives() const { return floppy_drives_; }
@@ -176,6 +181,7 @@ class Board {
   Uart16550* serial_ = nullptr;
   vga::Adapter* display_ = nullptr;
   ide::Piix3Ide* ide_ = nullptr;
+  std::vector<unsigned> cdrom_places_;  ///< channel × 2 + device
   std::optional<PciRoot> pci_;
   IsaDma* dma_ = nullptr;
   std::array<u8, 2> floppy_drives_{};

@@ -77,8 +77,9 @@ struct MachineConfig {
   std::optional<BalloonConfig> balloon;
   std::optional<VsockConfig> vsock;
   ConsoleKind console = ConsoleKind::kSerial;
-  std::vector<DiskConfig> disks;     ///< a virtio-blk each, or on the IDE controller
-  std::vector<std::string> cdroms;   ///< paths of images, each in a CD-ROM drive on the IDE controller
+  std::vector<DiskConfig> disks;  ///< a virtio-blk each, or on the IDE controller
+  std::vector<std::string>
+      cdroms;  ///< paths of images, each in a CD-ROM drive on the IDE controller; empty: none
   std::vector<DiskConfig> floppies;  ///< in a floppy disk drive each
   std::vector<net::NetConfig> nets;  ///< a network card each
   DisplayKind display = DisplayKind::kAuto;

@@ -8,11 +8,8 @@
 
 #include "base/assert.hpp"
 #include "base/log.hpp"
-#include "devices/floppy/format.hpp"
-#include "devices/ide/registers.hpp"
 #include "devices/virtio/balloon.hpp"
 #include "devices/virtio/console.hpp"
-#include "io/disk/open_disk.hpp"
 #include "io/net/create_network.hpp"
 #include "io/vsock/unix_vsock_host.hpp"
 #include "machine/bios_rom.hpp"
@@ -150,38 +147,6 @@ Result<> Machine::open_debug_console() {
                     }));
   debug_console_ = std::move(output);
   debug_sink_->open(*debug_console_);
-  return {};
-}
-
-Result<> Machine::open_disks() {
-  for (const DiskConfig& config : config_.disks) {
-    auto disk = open_disk(loop_, config, config_.clock == ClockKind::kVirtual);
-    if (!disk) return tl::unexpected(std::move(disk).error().context("--disk"));
-    disks_.push_back(
-        {std::move(*disk), config.serial, config.ide ? BoardDisk::Kind::kIde : BoardDisk::Kind::kVirtio});
-  }
-  for (const std::string& path : config_.cdroms) {
-    DiskConfig config;
-    config.file = path;
-    config.format = "raw";
-    config.read_only = true;
-    auto disk = open_disk(loop_, config, config_.clock == ClockKind::kVirtual);
-    if (!disk) return tl::unexpected(std::move(disk).error().context("--cdrom"));
-    if ((*disk)->size() < ide::kCdSector)
-      return fail(ErrorCode::kBadInput, "--cdrom '{}' has no sector of 2048 bytes", path);
-    disks_.push_back({std::move(*disk), "", BoardDisk::Kind::kCdrom});
-  }
-  for (const DiskConfig& config : config_.floppies) {
-    auto disk = open_disk(loop_, config, config_.clock == ClockKind::kVirtual);
-    if (!disk) return tl::unexpected(std::move(disk).error().context("--floppy"));
-    if (floppy::format_of((*disk)->size()) == nullptr)
-      return fail(
-          ErrorCode::kBadInput,
-          "--floppy '{}': no floppy disk has {} bytes; it is one of 360K, 720K, 1200K, 1440K and 2880K, "
-          "and 'truncate -s 1440K FILE' makes an empty one",
-          config.file, (*disk)->size());
-    disks_.push_back({std::move(*disk), "", BoardDisk::Kind::kFloppy});
-  }
   return {};
 }
 

@@ -64,6 +64,11 @@ class Machine {
   const vga::Adapter* display() const { return board_->display(); }
   /// The balloon, likewise.
   const virtio::Balloon* balloon() const { return board_->balloon(); }
+  /// Puts another medium into a CD-ROM drive, for now and after the guest's resets; an empty path: takes it
+  /// out. There is such a drive. False: the guest has locked it, and is asked to let go; `force` takes it out
+  /// even so.
+  Result<bool> change_cdrom(std::size_t number, const std::string& path, bool force);
+  ide::Tray cdrom_tray(std::size_t number) const;
   /// Asks the guest to do without so many bytes, now and after its resets. There is a balloon.
   Result<> set_balloon(u64 size);
 
@@ -86,6 +91,8 @@ class Machine {
   Machine(const MachineConfig& config, EventLoop& loop, LoadProgress progress, EventFd ended);
   Result<> open_debug_console();
   Result<> open_disks();
+  Result<std::shared_ptr<Disk>> open_cdrom(const std::string& path);
+  BoardDisk& drive(BoardDisk::Kind kind, std::size_t number);
   Result<> open_networks();
   Result<> open_vsock();
   Result<> open_bios();

@@ -1,5 +1,6 @@
 // A driver of an IDE channel with a disk and a CD-ROM drive: register accesses, data, bus master tables,
-// saves and restores between, also of damaged states. No request may leave the disk, nothing the buffers.
+// other media, saves and restores between, also of damaged states. No request may leave the disk, nothing the
+// buffers.
 #include <algorithm>
 #include <optional>
 
@@ -20,7 +21,8 @@ struct Rig {
   std::unique_ptr<EventLoop> loop = std::move(*EventLoop::create());
   std::unique_ptr<GuestRam> ram = std::move(*GuestRam::create(kRam));
   std::shared_ptr<FuzzDisk> disk = std::make_shared<FuzzDisk>(80 * Disk::kSector),
-                            cd = std::make_shared<FuzzDisk>(80 * Disk::kSector);
+                            first = std::make_shared<FuzzDisk>(80 * Disk::kSector),
+                            second = std::make_shared<FuzzDisk>(8 * Disk::kSector), cd = first;
   NullLine line;
   std::optional<ide::Channel> channel;
 
@@ -92,9 +94,14 @@ void step(Rig& rig, fuzz::Input& input) {
       for (unsigned n = 0; n < 4; ++n) channel.write_master(4 + n, static_cast<u8>(kTable >> (8 * n)));
       return;
     }
-    case 13:
-      rig.disk->fails = rig.cd->fails = (input.take<u8>() & 7) == 0;
+    case 13: {
+      const u8 what = input.take<u8>();
+      rig.disk->fails = rig.first->fails = (what & 7) == 0;
+      const std::shared_ptr<FuzzDisk> media[] = {rig.first, rig.second, nullptr};
+      const unsigned next = what >> 3 & 3;
+      if (next < 3 && channel.change(1, media[next], (what & 0x80) != 0)) rig.cd = media[next];
       return;
+    }
     case 14:
       return restore(rig, input, false);
     default:
@@ -106,7 +113,7 @@ void step(Rig& rig, fuzz::Input& input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   Rig rig;
-  rig.disk->takes_empty = rig.cd->takes_empty = true;
+  rig.disk->takes_empty = rig.first->takes_empty = rig.second->takes_empty = true;
   rig.insert({});
   fuzz::Input input(data, std::min<std::size_t>(size, 4096));
   while (!input.empty()) step(rig, input);

@@ -36,6 +36,8 @@ void Channel::sanitise() {
   s_.device &= 0x5f;
   s_.control &= kNoInterrupts | kSoftReset | kHighOrder;
   for (TaskFile& f : s_.devices) f.multiple = std::min<u8>(f.multiple, kMaxMultiple);
+  for (TaskFile& f : s_.devices)
+    if (f.tray.event > MediaEvent::kRemoval) f.tray.event = MediaEvent::kNone;
   if (s_.buffer.size() > kBufferSize) s_.buffer.clear();
   s_.block = std::clamp<u32>(s_.block, 1, kBufferSize);
   s_.block_end = std::min(s_.block_end, static_cast<u32>(s_.buffer.size()));

@@ -28,9 +28,10 @@
 namespace vellum::ide {
 
 struct Drive {
-  std::shared_ptr<Disk> medium;
+  std::shared_ptr<Disk> medium;  ///< a CD-ROM drive may have none
   std::string serial;
   bool cdrom = false;
+  bool present() const { return cdrom || medium != nullptr; }
 };
 
 /// A device's registers; those of two bytes have what was written last in the lower one.
@@ -39,9 +40,11 @@ struct TaskFile {
   u16 count = 1, lba_low = 1, lba_mid = 0, lba_high = 0;
   u8 multiple = 0;
   Sense sense;
+  Tray tray;
   template <class V>
   void visit(V& v) {
     v(error), v(features), v(status), v(count), v(lba_low), v(lba_mid), v(lba_high), v(multiple), v(sense);
+    v(tray);
   }
 };
 
@@ -78,7 +81,8 @@ struct ChannelState {
 
 class Channel final : public StatSource {
  public:
-  /// `drives`: without a medium there is none. `dma`: guest memory. All outlive this but what Drive holds.
+  /// `drives`: those that are present() are there. `dma`: guest memory. All outlive this but what Drive
+  /// holds.
   Channel(const IoContext& context, std::array<Drive, 2> drives, InterruptLine& line, DmaView dma,
           std::string name, const ChannelState& state);
   ~Channel();
@@ -94,6 +98,11 @@ class Channel final : public StatSource {
   void write_master(u64 offset, u8 value);
 
   // On the loop's thread, or while no thread runs.
+  /// Puts another medium into a CD-ROM drive; null: takes it out. Software hears of it, and what it was
+  /// reading fails. False: software has locked the drive, and is asked to let go; `force`: as by the hole for
+  /// a paper clip.
+  bool change(unsigned device, std::shared_ptr<Disk> medium, bool force = false);
+  Tray tray(unsigned device) const;
   void quiesce();
   void resume();
   ChannelState state() const;
@@ -102,10 +111,14 @@ class Channel final : public StatSource {
  private:
   // With mutex_ held.
   unsigned selected() const { return (s_.device & kSecondDevice) != 0 ? 1 : 0; }
-  bool present(unsigned n) const { return drives_[n].medium != nullptr; }
+  bool present(unsigned n) const { return drives_[n].present(); }
   Drive& drive() { return drives_[selected()]; }
   TaskFile& file() { return s_.devices[selected()]; }
-  u64 sectors() const { return drives_[selected()].medium->size() / kSector; }
+  /// 0: there is no medium.
+  u64 sectors() const {
+    const Disk* const medium = drives_[selected()].medium.get();
+    return medium != nullptr ? medium->size() / kSector : 0;
+  }
   void sanitise();
   void update_line();
   void interrupt();

@@ -180,7 +180,7 @@ bool Channel::begin_transfer(u8 command) {
 void Channel::begin_packet(const Packet& packet) {
   TaskFile& f = file();
   f.status = kBusy;
-  PacketAction action = interpret(packet, sectors() * kSector / kCdSector, f.sense);
+  PacketAction action = interpret(packet, sectors() * kSector / kCdSector, f.sense, f.tray);
   if (packet[0] != 0x03) f.sense = {};
   finish_packet(action);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "base/byte_order.hpp"
 
@@ -28,6 +29,7 @@ enum Operation : u8 {
 };
 
 constexpr u8 kIllegalRequest = 5;
+constexpr Sense kRemovalPrevented{kIllegalRequest, 0x53, 0x02};
 constexpr u8 kInvalidCommand = 0x20, kOutOfRange = 0x21, kInvalidField = 0x24;
 constexpr u8 kLeadOut = 0xaa;
 
@@ -100,42 +102,96 @@ PacketAction read_toc(const Packet& packet, u64 sectors) {
 }
 
 // Pages: read error recovery (1), capabilities (0x2a), or all (0x3f) (MMC-5 §7).
-PacketAction mode_sense(const Packet& packet) {
+PacketAction mode_sense(const Packet& packet, const Tray& tray) {
   const u8 page = packet[2] & 0x3f;
   Reply reply;
   reply.put(0, 2).put(0x01).put(0, 5);  // a data disc of 120 mm
   if (page == 1 || page == 0x3f) reply.put(0x01).put(6).put(0).put(5).put(0, 4);
   if (page == 0x2a || page == 0x3f) {
     reply.put(0x2a).put(18);
-    reply.put(0x3b).put(0).put(0x70).put(0x29).put(0, 2);  // reads CD-R, DVD; tray, can lock and eject
+    // Reads CD-R, DVD; has a tray, can lock and eject.
+    reply.put(0x3b).put(0).put(0x70).put(0).put(tray.locked ? 0x2b : 0x29).put(0);
     reply.put(706, 2).put(2, 2).put(512, 2).put(706, 2).put(0, 4);
   }
   if (page != 1 && page != 0x2a && page != 0x3f) return refuse(kInvalidField);
   return reply.length(2).within(load_be16(&packet[7]));
 }
 
+PacketAction fail_with(const Sense& sense) {
+  return {.kind = PacketAction::Kind::kFail, .sense = sense};
+}
+
+// Commands that a drive carries out without telling first that it has another medium (SPC-3 §4.5, MMC-5
+// §6.7).
+bool ignores_attention(u8 operation) {
+  return operation == kInquiry || operation == kRequestSense || operation == kGetConfiguration ||
+         operation == kGetEventStatus;
+}
+
+bool needs_medium(u8 operation) {
+  constexpr u8 kThose[] = {kTestUnitReady, kReadCapacity,       kRead10, kSeek10, kReadToc,
+                           kRead12,        kReadDiscInformation};
+  return std::ranges::find(kThose, operation) != std::end(kThose);
+}
+
+// Bits: 7..4, a power condition, and then nothing else counts; 1, it is about the tray; 0, close it (MMC-5
+// §6.42).
+PacketAction start_stop(const Packet& packet, bool has_medium, Tray& tray) {
+  if ((packet[4] & 0xf2) != 2) return {};
+  const bool open = (packet[4] & 1) == 0;
+  if (open && tray.locked) return fail_with(kRemovalPrevented);
+  if (open == tray.open) return {};
+  tray.open = open;
+  tray.attention = !open && has_medium;
+  tray.event = open ? MediaEvent::kRemoval : has_medium ? MediaEvent::kNewMedium : MediaEvent::kNone;
+  return {};
+}
+
+PacketAction request_sense(const Packet& packet, Sense sense, Tray& tray) {
+  if (sense.key == 0 && std::exchange(tray.attention, false)) sense = kMediumChanged;
+  return Reply()
+      .put(0x70)
+      .put(0)
+      .put(sense.key)
+      .put(0, 4)
+      .put(10)
+      .put(0, 4)
+      .put(sense.code)
+      .put(sense.qualifier)
+      .put(0, 4)
+      .within(packet[4]);
+}
+
+// An event is told once.
+PacketAction event_status(const Packet& packet, bool has_medium, Tray& tray) {
+  const u64 room = load_be16(&packet[7]);
+  if ((packet[1] & 1) == 0) return refuse(kInvalidField);  // asynchronous ones there are none
+  if ((packet[4] & 0x10) == 0) return Reply().put(2, 2).put(0x80).put(0x10).within(room);
+  const auto event = static_cast<u8>(std::exchange(tray.event, MediaEvent::kNone));
+  const u8 status = static_cast<u8>((has_medium && !tray.open ? 0x02 : 0) | (tray.open ? 0x01 : 0));
+  return Reply().put(6, 2).put(0x04).put(0x10).put(event).put(status).put(0, 2).within(room);
+}
+
 }  // namespace
 
-PacketAction interpret(const Packet& packet, u64 sectors, const Sense& last) {
+PacketAction interpret(const Packet& packet, u64 medium_sectors, const Sense& last, Tray& tray) {
+  const bool has_medium = medium_sectors != 0;
+  const u64 sectors = tray.open ? 0 : medium_sectors;
+  if (!ignores_attention(packet[0]) && std::exchange(tray.attention, false)) return fail_with(kMediumChanged);
+  if (needs_medium(packet[0]) && sectors == 0) return fail_with(tray.open ? kTrayOpen : kNoMedium);
   switch (packet[0]) {
     case kTestUnitReady:
-    case kStartStopUnit:
-    case kPreventRemoval:
     case kSetSpeed:
+      return {};
+    case kStartStopUnit:
+      return start_stop(packet, has_medium, tray);
+    case kPreventRemoval:
+      tray.locked = (packet[4] & 1) != 0;
       return {};
     case kSeek10:
       return load_be32(&packet[2]) < sectors ? PacketAction{} : refuse(kOutOfRange);
     case kRequestSense:
-      return Reply()
-          .put(0x70)
-          .put(0)
-          .put(last.key)
-          .put(0, 4)
-          .put(10)
-          .put(0, 4)
-          .put(last.code)
-          .put(0, 5)
-          .within(packet[4]);
+      return request_sense(packet, last, tray);
     case kInquiry:
       if ((packet[1] & 1) != 0) return refuse(kInvalidField);  // no vital product data
       return Reply()
@@ -157,19 +213,22 @@ PacketAction interpret(const Packet& packet, u64 sectors, const Sense& last) {
       return read(load_be32(&packet[2]), load_be32(&packet[6]), sectors);
     case kReadToc:
       return read_toc(packet, sectors);
-    case kGetConfiguration:  // the current profile, CD-ROM; no features
-      return Reply().put(0, 4).put(0, 2).put(0x0008, 2).length(4).within(load_be16(&packet[7]));
+    case kGetConfiguration:  // the current profile, CD-ROM or none; no features
+      return Reply()
+          .put(0, 4)
+          .put(0, 2)
+          .put(sectors != 0 ? 0x0008 : 0, 2)
+          .length(4)
+          .within(load_be16(&packet[7]));
     case kGetEventStatus:
-      if ((packet[1] & 1) == 0) return refuse(kInvalidField);  // asynchronous ones there are none
-      if ((packet[4] & 0x10) == 0) return Reply().put(2, 2).put(0x80).put(0x10).within(load_be16(&packet[7]));
-      return Reply().put(6, 2).put(0x04).put(0x10).put(0).put(0x02).put(0, 2).within(load_be16(&packet[7]));
+      return event_status(packet, has_medium, tray);
     case kReadDiscInformation:  // finalised, one session of one track
       return Reply().put(32, 2).put(0x0e).put(1).put(1).put(1).put(1).put(0x20).put(0, 26).within(
           load_be16(&packet[7]));
     case kModeSense10:
-      return mode_sense(packet);
+      return mode_sense(packet, tray);
     case kMechanismStatus:
-      return Reply().put(0, 8).within(load_be16(&packet[8]));
+      return Reply().put(0).put(tray.open ? 0x10 : 0).put(0, 6).within(load_be16(&packet[8]));
     default:
       return refuse(kInvalidCommand);
   }

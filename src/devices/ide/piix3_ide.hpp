@@ -25,7 +25,7 @@ class Piix3Ide final : public pci::Function, public Snapshottable, public Quiesc
 
   struct State {
     static constexpr std::string_view kKind = "piix3-ide";
-    static constexpr u32 kVersion = 1;
+    static constexpr u32 kVersion = 2;
     pci::FunctionState pci;
     std::array<ChannelState, kChannels> channels;
     State() {}
@@ -41,6 +41,8 @@ class Piix3Ide final : public pci::Function, public Snapshottable, public Quiesc
 
   BusDevice& command_ports(unsigned channel) { return command_[channel]; }
   BusDevice& control_port(unsigned channel) { return control_[channel]; }
+
+  Channel& channel(unsigned n) { return *channels_.at(n); }
 
   /// As a BIOS leaves it.
   void enable_channels();

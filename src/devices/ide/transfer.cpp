@@ -86,10 +86,15 @@ std::optional<DiskRequest> Channel::next_request() {
   const bool in = s_.phase == Phase::kPioIn || s_.phase == Phase::kDmaIn;
   auto buffer = std::make_shared<std::vector<u8>>();
   DiskRequest request;
+  const bool has_reply = s_.phase == Phase::kDmaIn && !s_.buffer.empty();
+  if (!has_reply && drive().medium == nullptr) {
+    fail_packet(kNoMedium);
+    return std::nullopt;
+  }
   if (s_.phase == Phase::kFlush) {
     request.kind = DiskRequest::Kind::kFlush;
   } else if (in) {
-    if (s_.phase == Phase::kDmaIn && !s_.buffer.empty()) {  // a packet's reply is there already
+    if (has_reply) {  // a packet's
       if (!s_.master.active()) return std::nullopt;
       if (!s_.master.to_guest(dma_, s_.buffer)) {
         fail_packet({0x04, 0x00});

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -33,6 +35,15 @@ class ResourcesTest : public ::testing::Test {
   std::string file(const std::string& name) {
     std::ifstream in(dir.path(name), std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  /// How many of this process's descriptors are that file's.
+  static long open_by_us(const std::string& path) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    return std::ranges::count_if(
+        fs::directory_iterator("/proc/self/fd"),
+        [&](const fs::directory_entry& entry) { return fs::read_symlink(entry.path(), error) == path; });
   }
 
   test::TempDir dir;
@@ -111,6 +122,55 @@ TEST_F(ResourcesTest, NoBalloonNoSize) {
   EXPECT_EQ(ask("GET", "/v1/balloon").status, 404u);
   EXPECT_EQ(ask("PUT", "/v1/balloon", "", R"({"target": 0})").status, 404u);
   EXPECT_EQ(ask("DELETE", "/v1/balloon").allow, "GET, PUT");
+}
+
+TEST_F(ResourcesTest, ADrivesMedium) {
+  const std::string first = dir.write("first", std::vector<u8>(4096, 1)),
+                    second = dir.write("second", std::vector<u8>(8192, 2));
+  config.cdroms = {"", first};
+  make();
+  EXPECT_EQ(ask("GET", "/v1/cdroms/0").body, "{\"file\":null,\"locked\":false,\"open\":false}\n");
+  EXPECT_EQ(ask("GET", "/v1/cdroms/1").body,
+            "{\"file\":\"" + first + "\",\"locked\":false,\"open\":false}\n");
+  const Response put = ask("PUT", "/v1/cdroms/0", "", "{\"file\":\"" + second + "\"}");
+  EXPECT_EQ(put.status, 200u);
+  EXPECT_EQ(nlohmann::json::parse(put.body)["file"], second);
+  EXPECT_EQ(ask("PUT", "/v1/cdroms/1", "", R"({"file":null,"force":true})").status, 200u);
+  EXPECT_EQ(machine->config().cdroms, (std::vector<std::string>{second, ""}));  // and so after a reset
+}
+
+TEST_F(ResourcesTest, AMediumIsLetGo) {
+  const std::string first = dir.write("first", std::vector<u8>(4096, 1));
+  config.cdroms = {first};
+  make();
+  EXPECT_EQ(open_by_us(first), 1);
+  ask("PUT", "/v1/cdroms/0", "", R"({"file":null})");
+  EXPECT_EQ(open_by_us(first), 0);
+}
+
+TEST_F(ResourcesTest, AMediumThatCannotBeLeavesTheOldOne) {
+  const std::string first = dir.write("first", std::vector<u8>(4096, 1));
+  config.cdroms = {first};
+  make();
+  for (const char* const body :
+       {"", "{}", "null", "[]", R"({"file": 1})", R"({"file": ""})", R"({"file": "relative"})",
+        R"({"file": null, "more": 1})", R"({"file": null, "force": 1})", R"({"force": true})",
+        R"({"file": "/a\u0000b"})"})
+    EXPECT_EQ(ask("PUT", "/v1/cdroms/0", "", body).status, 400u) << body;
+  const Response missing = ask("PUT", "/v1/cdroms/0", "", "{\"file\":\"" + dir.path("none") + "\"}");
+  EXPECT_EQ(missing.status, 400u);
+  EXPECT_NE(missing.body.find("No such file"), std::string::npos) << missing.body;
+  const std::string small = dir.write("small", std::vector<u8>(512, 1));
+  EXPECT_NE(
+      ask("PUT", "/v1/cdroms/0", "", "{\"file\":\"" + small + "\"}").body.find("no sector of 2048 bytes"),
+      std::string::npos);
+  EXPECT_EQ(machine->config().cdroms.front(), first);
+  EXPECT_EQ(open_by_us(first), 1);
+  EXPECT_EQ(open_by_us(small), 0);
+  for (const char* const target : {"/v1/cdroms/1", "/v1/cdroms/9"})
+    EXPECT_NE(ask("PUT", target, "", R"({"file": null})").body.find("no CD-ROM drive"), std::string::npos);
+  for (const char* const target : {"/v1/cdroms/", "/v1/cdroms/00", "/v1/cdroms/x", "/v1/cdroms"})
+    EXPECT_NE(ask("GET", target).body.find("no such resource"), std::string::npos) << target;
 }
 
 TEST_F(ResourcesTest, WhatThereIsNot) {

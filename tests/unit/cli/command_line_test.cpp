@@ -276,6 +276,19 @@ TEST(CommandLine, AWordThatACommandToARunningMachineCanDoWithout) {
       "too few words: it is 'vellum balloon SOCKET [SIZE]', with the socket of the machine's --control");
 }
 
+TEST(CommandLine, CommandsToARunningMachineHaveOptionsOfTheirOwn) {
+  const auto plain = parse_command_line(std::vector<std::string>{"eject", "s.sock", "cdrom"});
+  ASSERT_TRUE(plain);
+  EXPECT_FALSE(std::get<ControlOptions>(*plain).has("--force"));
+  const auto forced =
+      parse_command_line(std::vector<std::string>{"change", "--force", "s.sock", "cdrom", "iso"});
+  ASSERT_TRUE(forced);
+  EXPECT_TRUE(std::get<ControlOptions>(*forced).has("--force"));
+  EXPECT_EQ(std::get<ControlOptions>(*forced).arguments, (std::vector<std::string>{"cdrom", "iso"}));
+  EXPECT_EQ(error_of({"eject", "s.sock", "cdrom", "--forced"}),
+            "unknown option '--forced'; did you mean '--force'?");
+}
+
 TEST(CommandLine, EveryCommandToARunningMachineHasHelpWithExamples) {
   for (const ControlRow& row : control_table()) {
     const std::string help = printed({row.name, "--help"});

@@ -211,7 +211,7 @@ TEST_F(IdeDisk, ACommandInTheMiddleIsSavedAndGoesOn) {
 }
 
 TEST_F(IdeDisk, ADriveThatIsNotThereSaysNothing) {
-  cd.reset();
+  cd.reset(), has_cdrom = false;
   insert({});
   select(1);
 
@@ -221,7 +221,7 @@ TEST_F(IdeDisk, ADriveThatIsNotThereSaysNothing) {
 }
 
 TEST_F(IdeDisk, AnEmptyChannelFloats) {
-  cd.reset(), disk.reset();
+  cd.reset(), has_cdrom = false, disk.reset();
   insert({});
 
   EXPECT_EQ(status(), 0x7f);

@@ -30,12 +30,14 @@ struct Ide : testing::Test {
     insert({});
     select(0);
   }
-  void insert(const ide::ChannelState& state) {
+  /// Not `synchronous`: work is done on the loop's thread, and what the media are asked for waits.
+  void insert(const ide::ChannelState& state, bool synchronous = true) {
     channel.reset();
-    const IoContext context{loop.get(), true};
-    channel.emplace(context,
-                    std::array<ide::Drive, 2>{ide::Drive{disk, "serial", false}, ide::Drive{cd, "", true}},
-                    line, DmaView(*ram), "ide0", state);
+    const IoContext context{loop.get(), synchronous};
+    channel.emplace(
+        context,
+        std::array<ide::Drive, 2>{ide::Drive{disk, "serial", both_cdroms}, ide::Drive{cd, "", has_cdrom}},
+        line, DmaView(*ram), "ide0", state);
   }
 
   u8 status() { return channel->read(ide::kStatus); }
@@ -97,6 +99,7 @@ struct Ide : testing::Test {
   std::unique_ptr<EventLoop> loop = std::move(*EventLoop::create());
   std::unique_ptr<GuestRam> ram = std::move(*GuestRam::create(256 << 10));
   std::shared_ptr<MemoryDisk> disk = std::make_shared<MemoryDisk>(), cd = std::make_shared<MemoryDisk>();
+  bool has_cdrom = true, both_cdroms = false;
   IdeLine line;
   std::optional<ide::Channel> channel;
 };

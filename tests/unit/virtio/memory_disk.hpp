@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <functional>
+#include <utility>
 
 #include "io/disk/disk.hpp"
 
@@ -19,6 +21,7 @@ class MemoryDisk final : public Disk {
     waiting.push_back(std::move(request));
   }
   void finish_all() override {
+    if (before_finishing) std::exchange(before_finishing, {})();
     while (!waiting.empty()) {
       DiskRequest request = std::move(waiting.front());
       waiting.pop_front();
@@ -36,6 +39,7 @@ class MemoryDisk final : public Disk {
   }
   std::vector<u8> bytes = std::vector<u8>(64 * 512, 0xab);
   std::deque<DiskRequest> waiting;
+  std::function<void()> before_finishing;  ///< called once
   std::vector<DiskRequest::Kind> kinds;
   bool is_read_only = false, fails = false;
 };
