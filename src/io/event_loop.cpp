@@ -5,24 +5,119 @@
 
 #include <algorithm>
 
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
+#include <deque>
 #include <future>
+#include <mutex>
 #include <system_error>
+#include <vector>
 
 #include "base/assert.hpp"
 #include "base/fd.hpp"
+#include "io/signals.hpp"
 
 namespace vellum {
 namespace asio = boost::asio;
 
+namespace {
+
+// Callbacks, and what they post.
+class Turns {
+ public:
+  explicit Turns(asio::io_context& context) : context_(context) {}
+
+  // What a callback has posted runs right after it, not after another look at all descriptors. What that
+  // posts in turn waits for one, or it would keep others from theirs.
+  void run(const std::function<void()>& callback) {
+    callback();
+    for (std::size_t count = later_.size(); count > 0; --count) {
+      const auto work = std::move(later_.front());
+      later_.pop_front();
+      work();
+    }
+    if (later_.empty() || posted_) return;
+    posted_ = true;
+    asio::post(context_, [this] {
+      posted_ = false;
+      run([] {});
+    });
+  }
+  void post(std::function<void()> work) { later_.push_back(std::move(work)); }
+  asio::io_context& context() { return context_; }
+
+ private:
+  asio::io_context& context_;
+  std::deque<std::function<void()>> later_;
+  bool posted_ = false;  ///< a run that takes the rest
+};
+
+// What other threads post. Asio's own queue wakes the loop with its lock held: where the woken thread takes
+// the processor of the one that holds it, it runs into that lock, and two more switches pass before anything
+// is done.
+class Mailbox {
+ public:
+  Mailbox(Turns& turns, EventFd bell) : turns_(turns), bell_(std::move(bell)), reader_(turns.context()) {
+    reader_.assign(::dup(bell_.fd()));
+    wait();
+  }
+
+  /// Any thread.
+  void post(std::function<void()> work) {
+    {
+      std::scoped_lock lock(mutex_);
+      posted_.push_back(std::move(work));
+      if (posted_.size() > 1) return;  // the bell was rung for the first
+    }
+    bell_.notify();
+  }
+
+ private:
+  void wait() {
+    reader_.async_read_some(asio::buffer(&rings_, sizeof rings_),
+                            [this](const boost::system::error_code& error, std::size_t) {
+                              if (error == asio::error::operation_aborted) return;
+                              turns_.run([this] { empty(); });
+                              wait();
+                            });
+  }
+
+  void empty() {
+    {
+      std::scoped_lock lock(mutex_);
+      std::swap(posted_, taken_);
+    }
+    for (const auto& work : taken_) work();
+    taken_.clear();
+  }
+
+  Turns& turns_;
+  EventFd bell_;
+  asio::posix::stream_descriptor reader_;
+  u64 rings_ = 0;
+  std::vector<std::function<void()>> taken_;  ///< the loop's thread's
+
+  std::mutex mutex_;
+  std::vector<std::function<void()>> posted_;  ///< with mutex_ held
+};
+
+// Not thread_.get_id(): the thread runs before thread_ knows of it.
+thread_local const EventLoop* loop_of_this_thread = nullptr;
+
+}  // namespace
+
 struct EventLoop::Impl {
+  explicit Impl(EventFd bell) : mailbox(turns, std::move(bell)) {}
+
   asio::io_context context{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+  Turns turns{context};
+  Mailbox mailbox;
 };
 
 namespace {
@@ -34,16 +129,16 @@ class AsioWatch final : public EventLoop::Watch {
  public:
   // Outlives the watch while Asio still holds a completion.
   struct Shared {
-    Shared(asio::io_context& context, std::function<void()> function)
-        : descriptor(context), callback(std::move(function)) {}
+    Shared(Turns& of_loop, std::function<void()> function)
+        : turns(of_loop), descriptor(of_loop.context()), callback(std::move(function)) {}
+    Turns& turns;
     asio::posix::stream_descriptor descriptor;
     std::function<void()> callback;
     bool alive = true;
     bool always_ready = false;
   };
 
-  AsioWatch(asio::io_context& context, std::shared_ptr<Shared> shared)
-      : context_(context), shared_(std::move(shared)) {}
+  explicit AsioWatch(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
   ~AsioWatch() override {
     shared_->alive = false;
     boost::system::error_code ignored;
@@ -52,10 +147,10 @@ class AsioWatch final : public EventLoop::Watch {
 
   void arm() override {
     auto call = [shared = shared_] {
-      if (shared->alive) shared->callback();
+      if (shared->alive) shared->turns.run(shared->callback);
     };
     if (shared_->always_ready) {
-      asio::post(context_, std::move(call));
+      asio::post(shared_->turns.context(), std::move(call));
       return;
     }
     shared_->descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
@@ -65,14 +160,13 @@ class AsioWatch final : public EventLoop::Watch {
   }
 
  private:
-  asio::io_context& context_;
   std::shared_ptr<Shared> shared_;
 };
 
 class AsioDelay final : public EventLoop::Delay {
  public:
-  AsioDelay(asio::io_context& context, std::function<void()> callback)
-      : timer_(context), shared_(std::make_shared<Shared>(Shared{std::move(callback), 0})) {}
+  AsioDelay(Turns& turns, std::function<void()> callback)
+      : timer_(turns.context()), shared_(std::make_shared<Shared>(Shared{turns, std::move(callback), 0})) {}
   ~AsioDelay() override { ++shared_->generation; }
 
   void arm(std::chrono::nanoseconds duration) override {
@@ -81,7 +175,7 @@ class AsioDelay final : public EventLoop::Delay {
     timer_.async_wait([shared = shared_, generation](const boost::system::error_code& error) {
       // A completion that was already queued when the delay was armed anew or destroyed carries an old
       // generation.
-      if (!error && shared->generation == generation) shared->callback();
+      if (!error && shared->generation == generation) shared->turns.run(shared->callback);
     });
   }
   void disarm() override {
@@ -91,6 +185,7 @@ class AsioDelay final : public EventLoop::Delay {
 
  private:
   struct Shared {
+    Turns& turns;
     std::function<void()> callback;
     u64 generation;
   };
@@ -101,9 +196,10 @@ class AsioDelay final : public EventLoop::Delay {
 }  // namespace
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create() {
+  VELLUM_TRY_ASSIGN(bell, EventFd::create());
   // Asio throws when the host refuses its epoll, timer or event descriptors; nothing else in here does.
   try {
-    return std::unique_ptr<EventLoop>(new EventLoop(std::make_unique<Impl>()));
+    return std::unique_ptr<EventLoop>(new EventLoop(std::make_unique<Impl>(std::move(bell))));
   } catch (const std::exception& error) {
     return fail(ErrorCode::kHost, "cannot create the event loop: {}", error.what());
   }
@@ -117,7 +213,14 @@ EventLoop::~EventLoop() {
 
 void EventLoop::start() {
   VELLUM_ASSERT(!thread_.joinable(), "the event loop was started twice");
-  thread_ = std::thread([this] { impl_->context.run(); });
+  thread_ = std::thread([this] {
+    loop_of_this_thread = this;
+    impl_->context.run();
+  });
+}
+
+bool EventLoop::on_loop_thread() const {
+  return loop_of_this_thread == this;
 }
 
 void EventLoop::stop() {
@@ -126,11 +229,15 @@ void EventLoop::stop() {
 }
 
 void EventLoop::post(std::function<void()> work) {
-  asio::post(impl_->context, std::move(work));
+  if (on_loop_thread()) {
+    impl_->turns.post(std::move(work));
+  } else {
+    impl_->mailbox.post(std::move(work));
+  }
 }
 
 void EventLoop::run_on_loop(const std::function<void()>& work) {
-  if (!thread_.joinable() || on_loop_thread()) {
+  if (on_loop_thread() || !thread_.joinable()) {
     work();
     return;
   }
@@ -144,7 +251,7 @@ void EventLoop::run_on_loop(const std::function<void()>& work) {
 
 Result<std::unique_ptr<EventLoop::Watch>> EventLoop::watch(int fd, Direction direction,
                                                            std::function<void()> callback) {
-  auto shared = std::make_shared<AsioWatch::Shared>(impl_->context, std::move(callback));
+  auto shared = std::make_shared<AsioWatch::Shared>(impl_->turns, std::move(callback));
   FileDescriptor inner(::epoll_create1(EPOLL_CLOEXEC));
   if (!inner) return fail_errno("cannot create an epoll descriptor", errno);
   epoll_event event{};
@@ -158,11 +265,11 @@ Result<std::unique_ptr<EventLoop::Watch>> EventLoop::watch(int fd, Direction dir
   } else {
     return fail_errno(fmt::format("cannot wait for descriptor {}", fd), errno);
   }
-  return std::make_unique<AsioWatch>(impl_->context, std::move(shared));
+  return std::make_unique<AsioWatch>(std::move(shared));
 }
 
 std::unique_ptr<EventLoop::Delay> EventLoop::delay(std::function<void()> callback) {
-  return std::make_unique<AsioDelay>(impl_->context, std::move(callback));
+  return std::make_unique<AsioDelay>(impl_->turns, std::move(callback));
 }
 
 }  // namespace vellum

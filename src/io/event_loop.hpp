@@ -27,7 +27,7 @@ class EventLoop {
   /// Ends the thread after the callback now running; work posted but not begun is dropped. Not from a
   /// callback.
   void stop();
-  bool on_loop_thread() const { return thread_.get_id() == std::this_thread::get_id(); }
+  bool on_loop_thread() const;
 
   /// Runs `work` on the loop's thread, in order of posting. Any thread.
   void post(std::function<void()> work);

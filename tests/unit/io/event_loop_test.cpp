@@ -7,6 +7,9 @@
 #include <array>
 #include <atomic>
 #include <future>
+#include <numeric>
+#include <thread>
+#include <vector>
 
 #include "base/fd.hpp"
 
@@ -43,6 +46,80 @@ TEST_F(EventLoopTest, RunsPostedWorkInOrderOnItsThread) {
   loop->run_on_loop([&] { order.push_back(3); });
   EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
   EXPECT_FALSE(loop->on_loop_thread());
+}
+
+TEST_F(EventLoopTest, EachThreadsPostsRunInItsOrder) {
+  constexpr int kThreads = 4, kPosts = 2000;
+  std::array<std::vector<int>, kThreads> seen;
+  loop->start();
+  std::vector<std::thread> posters;
+  for (int n = 0; n < kThreads; ++n)
+    posters.emplace_back([this, n, &mine = seen[static_cast<std::size_t>(n)]] {
+      for (int i = 0; i < kPosts; ++i) loop->post([&mine, i] { mine.push_back(i); });
+    });
+  for (std::thread& poster : posters) poster.join();
+  loop->run_on_loop([] {});
+  std::vector<int> all(kPosts);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(seen, (std::array<std::vector<int>, kThreads>{all, all, all, all}));
+}
+
+TEST_F(EventLoopTest, WhatCallbacksPostRunsInOrder) {
+  std::vector<int> order;
+  std::promise<void> done;
+  loop->start();
+  loop->post([&] {
+    loop->post([&] {
+      order.push_back(1);
+      loop->post([&] { order.push_back(3); });
+    });
+    loop->post([&] {
+      order.push_back(2);
+      loop->post([&] {
+        order.push_back(4);
+        done.set_value();
+      });
+    });
+  });
+  done.get_future().wait();
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4}));
+}
+
+TEST_F(EventLoopTest, WhatACallbackPostsRunsBeforeTheLoopWaitsAgain) {
+  const Pipe first, second;
+  std::vector<int> order;
+  std::promise<void> done;
+  std::unique_ptr<EventLoop::Watch> watches[2];
+  watches[0] = *loop->watch(first.read.get(), EventLoop::Direction::kRead, [&] {
+    order.push_back(1);
+    watches[1]->arm();  // is ready
+    loop->post([&] { order.push_back(2); });
+  });
+  watches[1] = *loop->watch(second.read.get(), EventLoop::Direction::kRead, [&] {
+    order.push_back(3);
+    done.set_value();
+  });
+  ASSERT_EQ(::write(second.write.get(), "x", 1), 1);
+  ASSERT_EQ(::write(first.write.get(), "x", 1), 1);
+  watches[0]->arm();
+  loop->start();
+  done.get_future().wait();
+  loop->run_on_loop([&] { watches[0].reset(), watches[1].reset(); });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+}
+
+TEST_F(EventLoopTest, WorkThatPostsItselfForEverLeavesDescriptorsTheirTurn) {
+  const Pipe pipe;
+  std::promise<void> fired;
+  auto watch = loop->watch(pipe.read.get(), EventLoop::Direction::kRead, [&] { fired.set_value(); });
+  ASSERT_TRUE(watch);
+  (*watch)->arm();
+  std::function<void()> again = [&] { loop->post(again); };
+  loop->post(again);
+  loop->start();
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  EXPECT_EQ(fired.get_future().wait_for(10s), std::future_status::ready);
+  loop->stop();
 }
 
 TEST_F(EventLoopTest, RunOnLoopFromACallbackRunsAtOnce) {
