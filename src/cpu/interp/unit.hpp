@@ -86,7 +86,8 @@ class UnitCache : public StatSource {
   static constexpr u64 kShortcuts = 8192;
   static constexpr u64 kNear = 16384;
   static constexpr std::size_t kMaxReplaced = 4096;
-  static constexpr std::size_t kMaxUnits = 1 << 18;  // beyond it everything is dropped: some 100 MiB
+  // Beyond it everything is dropped: some 12 MiB. What has been translated runs on without.
+  static constexpr std::size_t kMaxUnits = 1 << 15;
 
   struct Shortcut {
     u64 linear = ~u64{0};

@@ -11,6 +11,21 @@ namespace {
 
 using Bt = LongGuest;
 
+// Decoded units are dropped, and eras of translations begin, while they run.
+TEST_F(Bt, MoreUnitsThanAreKeptRunAllTheSame) {
+  constexpr u64 kUnits = 50'000, kAt = 0x20000;
+  for (u64 n = 0; n < kUnits; ++n) code({0xff, 0xc0, 0xeb, 0x00}, kAt + 4 * n);  // INC EAX; JMP to the next
+  code({0xf4}, kAt + 4 * kUnits);
+  for (int turn = 0; turn < 2; ++turn) {
+    state_.activity = Activity::kRunning;
+    state_.rip = kAt;
+    state_.gpr[x86::kRax] = 0;
+    EXPECT_TRUE(std::holds_alternative<exit::Halted>(run(3 * kUnits)));
+    EXPECT_EQ(state_.gpr[x86::kRax], kUnits);
+  }
+  EXPECT_GE(count_of(engine_, "cache dropped"), 2u);
+}
+
 TEST_F(Bt, EndlessFaultsSpendTheBudget) {
   code({0x90, 0x0f, 0x0b});           // NOP; UD2
   code({0x0f, 0x0b}, kHandlers + 6);  // and its handler

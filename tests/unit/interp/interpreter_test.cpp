@@ -1,5 +1,7 @@
 // The engine's own promises: exact budgets, exits, hazards, stepping, and code that changes under it. What
 // single instructions do is tests/differential's subject.
+#include <algorithm>
+
 #include "flat_guest.hpp"
 
 namespace vellum::interp {
@@ -281,6 +283,25 @@ TEST_F(Interp, StoreBesideCodeInTheSamePageKeepsTheUnits) {
     }
   }
   EXPECT_EQ(*reinterpret_cast<u32*>(ram_->host(GuestPhys(kCode + 0x800))), 100u);
+}
+
+TEST_F(Interp, MoreUnitsThanAreKeptRunAllTheSame) {
+  constexpr u64 kUnits = 50'000, kAt = 0x20000;
+  for (u64 n = 0; n < kUnits; ++n) code({0x40, 0xeb, 0x00}, kAt + 3 * n);  // INC EAX; JMP to the next
+  code({0xf4}, kAt + 3 * kUnits);
+  for (int turn = 0; turn < 2; ++turn) {
+    state_.activity = Activity::kRunning;
+    state_.rip = kAt;
+    state_.gpr[x86::kRax] = 0;
+    EXPECT_TRUE(std::holds_alternative<exit::Halted>(run(3 * kUnits)));
+    EXPECT_EQ(eax(), kUnits);
+  }
+  std::vector<StatRow> rows;
+  engine_.stats(rows);
+  const auto dropped =
+      std::find_if(rows.begin(), rows.end(), [](const StatRow& row) { return row.name == "cache dropped"; });
+  ASSERT_NE(dropped, rows.end());
+  EXPECT_GE(dropped->count, 2u);
 }
 
 TEST_F(Interp, DmaIntoCodeTakesEffect) {
