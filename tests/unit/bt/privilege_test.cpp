@@ -25,7 +25,7 @@ Options options_of(const Variant& variant) {
 class BtPrivilege : public AssembledGuest, public ::testing::WithParamInterface<Variant> {
  protected:
   static constexpr u64 kUpper = 0xffff'ffff'8000'0000, kEntry = 0x20000, kTss = 0x5000, kUserStack = 0x40000,
-                       kKernelStack = 0x60000, kOtherData = 0x200000, kRounds = 200;
+                       kKernelStack = 0x60000, kOtherData = 0x200000, kRounds = 200, kShared = 0x32000;
   static constexpr u64 kMask = kTf | kIf | kDf | kAc | kNt | kIopl | kArithmetic;
 
   BtPrivilege() : AssembledGuest(options_of(GetParam()), "x86-64-v3") {
@@ -310,6 +310,25 @@ TEST_P(BtPrivilege, AccessIsWhatTheFlagSays) {
   EXPECT_LT(count("callouts"), 40u);
 }
 
+// A return that nobody expected looks its target up in C++, which the kernel was the last to call.
+TEST_P(BtPrivilege, TheUserMayNotReturnToTheKernelsCode) {
+  user([](a::Assembler& as) {
+    as.mov(a::esi, 1);
+    as.syscall();
+    as.push(a::r15);
+    as.ret();
+  });
+  kernel([](a::Assembler& as) {
+    as.mov(a::r15, asmjit::imm(kUpper + kShared));
+    as.call(a::r15);
+    go_back(as);
+  });
+  program([](a::Assembler& as) { as.ret(); }, kShared);
+  const VcpuState end = alike();
+  EXPECT_EQ(end.rip, kHandlers + x86::kPf + 1);
+  EXPECT_EQ(end.cr2, kUpper + kShared);
+}
+
 TEST_P(BtPrivilege, UsersMayNotChangeTheAccessFlag) {
   user([](a::Assembler& as) { as.stac(); });
   kernel(kNothing);
@@ -352,6 +371,27 @@ TEST_P(BtPrivilegeChanged, TheAddressSpace) {
     as.mov(a::cr3, a::rax);
   });
   EXPECT_EQ(end.gpr[x86::kRax], 0x2222u);
+}
+
+// What was known of accesses under AC was the old address space's.
+TEST_P(BtPrivilegeChanged, TheAddressSpaceThatTheKernelReads) {
+  const VcpuState end = after([](a::Assembler& as) {
+    for (const u32 tables : {0xd000u, static_cast<u32>(kPml4)}) {
+      as.stac();
+      as.mov(a::r14, a::ptr_abs(kData));
+      as.clac();
+      as.mov(a::eax, tables);
+      as.mov(a::cr3, a::rax);
+      as.stac();
+      as.mov(a::r15, a::ptr_abs(kData));
+      as.clac();
+      as.push(a::r15);
+    }
+    as.pop(a::r15);
+    as.pop(a::r14);
+  });
+  EXPECT_EQ(end.gpr[x86::kR14], 0x2222u);
+  EXPECT_EQ(end.gpr[15], 0x1111u);
 }
 
 TEST_P(BtPrivilegeChanged, AMapping) {
