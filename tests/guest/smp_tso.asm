@@ -29,6 +29,12 @@ load_y_x:
   mov [rbx], rax
   mov [rbx + 8], rcx
   ret
+load_y_x_too:                   ; a second who looks: results of its own
+  mov rax, [rdi]
+  mov rcx, [rsi]
+  mov [rbx + 16], rax
+  mov [rbx + 24], rcx
+  ret
 xchg_x_y:                       ; locked stores
   mov eax, 1
   xchg [rsi], rax
@@ -40,6 +46,13 @@ check_mp:                       ; y new and x old
   jne fine
   cmp qword [rbx + 8], 0
   jne fine
+  jmp forbidden
+
+check_mp_both:                  ; the same, of either
+  cmp qword [rbx + 16], 1
+  jne check_mp
+  cmp qword [rbx + 24], 0
+  jne check_mp
   jmp forbidden
 
 load_x_store_y:
@@ -187,7 +200,7 @@ tests:
   dq %1, %2, %3, %4, %5, %6, %7, %8
 %endmacro
   TEST store_x_y, load_y_x, 0, 0, check_mp, 0, 128, 256
-  TEST xchg_x_y, load_y_x, load_y_x, 0, check_mp, 0, 128, 256
+  TEST xchg_x_y, load_y_x, load_y_x_too, 0, check_mp_both, 0, 128, 256
   TEST xchg_x_y, load_y_x, 0, 0, check_mp, 60, 128, 256
   TEST xchg_x_y, load_y_x, 0, 0, check_mp, 4092, 4096, 63
   TEST load_x_store_y, load_y_store_x, 0, 0, check_lb, 0, 128, 256
