@@ -32,16 +32,20 @@ class Turns {
  public:
   explicit Turns(asio::io_context& context) : context_(context) {}
 
-  // What a callback has posted runs right after it, not after another look at all descriptors. What that
-  // posts in turn waits for one, or it would keep others from theirs.
+  // What a callback has posted runs right after it, and what that posts, without another look at all
+  // descriptors. The rest waits for one, or work that posts itself would keep others from theirs, and all
+  // that is posted then waits behind it.
   void run(const std::function<void()>& callback) {
     callback();
-    for (std::size_t count = later_.size(); count > 0; --count) {
-      const auto work = std::move(later_.front());
-      later_.pop_front();
-      work();
-    }
-    if (later_.empty() || posted_) return;
+    if (posted_) return;
+    for (int generation = 0; generation < 2; ++generation)
+      for (std::size_t count = later_.size(); count > 0; --count) {
+        if (context_.stopped()) return;
+        const auto work = std::move(later_.front());
+        later_.pop_front();
+        work();
+      }
+    if (later_.empty()) return;
     posted_ = true;
     asio::post(context_, [this] {
       posted_ = false;
@@ -82,17 +86,19 @@ class Mailbox {
     reader_.async_read_some(asio::buffer(&rings_, sizeof rings_),
                             [this](const boost::system::error_code& error, std::size_t) {
                               if (error == asio::error::operation_aborted) return;
+                              VELLUM_ASSERT(!error, "the event loop's bell: {}", error.message());
                               turns_.run([this] { empty(); });
                               wait();
                             });
   }
 
+  // Behind what the loop's own callbacks have posted: so work runs in the order of posting, whoever posts.
   void empty() {
     {
       std::scoped_lock lock(mutex_);
       std::swap(posted_, taken_);
     }
-    for (const auto& work : taken_) work();
+    for (auto& work : taken_) turns_.post(std::move(work));
     taken_.clear();
   }
 
