@@ -9,7 +9,20 @@ namespace {
 // What one turn on the loop takes before others get theirs.
 constexpr unsigned kMostDescriptors = 128;
 constexpr u64 kMostBytes = 1 << 20;
-constexpr std::size_t kMostFrames = 128;
+constexpr u64 kMostFrames = 128;  // as they are on the wire
+// What one store of the driver's is good for while the vCPU waits: a ring of 32,768 descriptors, or 256 MiB.
+constexpr unsigned kMostTurns = 256;
+
+u64 headers_of(const Outgoing& frame) {
+  const std::size_t transport = frame.offload.checksum_start;
+  return transport + std::size_t{frame.bytes[transport + 12]} / 16 * 4;
+}
+
+// Before the last one, which may be shorter, if others are to cut it.
+u64 full_pieces(const Outgoing& frame) {
+  if (frame.offload.gso == net::Gso::kNone) return 0;
+  return (frame.bytes.size() - headers_of(frame) - 1) / frame.offload.gso_size;
+}
 
 }  // namespace
 
@@ -18,9 +31,12 @@ constexpr std::size_t kMostFrames = 128;
 void Controller::transmit() {
   if (paused_) return;
   bool more = transmit_turn();
-  // While a vCPU waits no driver moves the tail: the ring ends.
-  while (more && context_.synchronous) more = transmit_turn();
-  if (more) bells_.ring(kTransmitBell);
+  if (!context_.synchronous) {
+    if (more) bells_.ring(kTransmitBell);
+    return;
+  }
+  // GUEST-CONTROLLED: nobody else gets the loop meanwhile. What is left waits for the next store to the tail.
+  for (unsigned turn = 1; more && turn < kMostTurns; ++turn) more = transmit_turn();
 }
 
 bool Controller::transmit_turn() {
@@ -50,9 +66,8 @@ bool Controller::fetch(u32& causes) {
   const TxSettings settings{registers_.has(kCtrl, kVlanMode), registers_.has(kTctl, kPadShort),
                             static_cast<u16>(registers_.get(kVet))};
   const u32 low = 8 * (registers_.get(kTxdctl) >> 25);
-  u64 bytes = 0;
-  for (unsigned n = 0; n < kMostDescriptors && bytes < kMostBytes && outgoing_.frames().size() < kMostFrames;
-       ++n) {
+  u64 bytes = 0, frames = 0;
+  for (unsigned n = 0; n < kMostDescriptors && bytes < kMostBytes && frames < kMostFrames; ++n) {
     // GUEST-CONTROLLED: the ring. One that is not in RAM stands still until the driver does something.
     Ring ring(registers_, kTdbal);
     const u32 before = ring.available();
@@ -61,7 +76,9 @@ bool Controller::fetch(u32& causes) {
     TxDescriptor descriptor;
     std::memcpy(&descriptor.first, raw.data(), 8);
     std::memcpy(&descriptor.second, raw.data() + 8, 8);
+    const std::size_t ready = outgoing_.frames().size();
     transmitter_.take(descriptor, ram, settings, outgoing_);
+    for (const Outgoing& frame : outgoing_.frames().subspan(ready)) frames += 1 + full_pieces(frame);
     if (!descriptor.is_context()) bytes += descriptor.length();
     if ((descriptor.command() & kReportStatus) != 0) {
       const auto status = static_cast<u32>(descriptor.second >> 32) | kDone;
@@ -82,10 +99,7 @@ void Controller::count_sent(const Outgoing& frame) {
   u64 size = bytes.size() + kFcsSize, total = size;
   u32 frames = 1;
   if (frame.offload.gso != net::Gso::kNone) {
-    const u64 transport = frame.offload.checksum_start;
-    const u64 headers = transport + std::size_t{bytes[transport + 12]} / 16 * 4;
-    const u64 payload = bytes.size() - headers;
-    const u64 full = (payload - 1) / frame.offload.gso_size;
+    const u64 headers = headers_of(frame), payload = bytes.size() - headers, full = full_pieces(frame);
     count_size(registers_, kPtc64, headers + frame.offload.gso_size + kFcsSize, static_cast<u32>(full));
     frames += static_cast<u32>(full);
     total += full * (headers + kFcsSize);

@@ -5,7 +5,6 @@
 // nothing.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <span>
 

@@ -150,9 +150,10 @@ std::vector<u32> RegisterFile::values() const {
 }
 
 void RegisterFile::restore(std::span<const u32> saved) {
+  if (saved.size() != values().size()) return;  // of another table: what it says is of other registers
   std::size_t at = 0;
   for (const Row& row : kRows)
-    for (u32 n = 0; n < row.count && at < saved.size(); ++n, ++at) {
+    for (u32 n = 0; n < row.count; ++n, ++at) {
       const u32 offset = row.offset + 4 * n;
       if (is_statistic(offset) || offset == kMdic || offset == kEerd)
         put(offset, saved[at]);

@@ -14,7 +14,8 @@ constexpr std::size_t kTagAt = 12;
 
 /// Padding, then the tag.
 void complete(Outgoing& frame, bool tag, u16 special, const TxSettings& settings) {
-  if (settings.pad && frame.bytes.size() < kMinWireFrame) frame.bytes.resize(kMinWireFrame);
+  const bool whole = frame.offload.gso == net::Gso::kNone;
+  if (settings.pad && whole && frame.bytes.size() < kMinWireFrame) frame.bytes.resize(kMinWireFrame);
   if (!tag) return;
   const u8 bytes[kVlanTagSize] = {static_cast<u8>(settings.ether_type >> 8),
                                   static_cast<u8>(settings.ether_type), static_cast<u8>(special >> 8),

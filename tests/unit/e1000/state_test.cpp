@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "fixture.hpp"
 
 namespace vellum {
@@ -103,6 +105,9 @@ TEST_F(E1000State, TheEepromAndThePhyAreSavedInMidCommand) {
 }
 
 TEST_F(E1000State, ADamagedStateIsMadeUseOf) {
+  insert({});
+  const auto fresh = decode_state<Controller::State>(card->save());
+  ASSERT_TRUE(fresh);
   Controller::State state;
   state.registers.assign(5, ~u32{0});
   state.eeprom.bits = 200;
@@ -116,6 +121,8 @@ TEST_F(E1000State, ADamagedStateIsMadeUseOf) {
   EXPECT_TRUE(saved->transmitter.packet.empty());
   EXPECT_EQ(saved->interrupts.mask, kAllCauses);
   EXPECT_LT(saved->eeprom.address, 64);
+  EXPECT_TRUE(std::equal(fresh->registers.begin(), fresh->registers.begin() + 5, saved->registers.begin()))
+      << "those of another table are no registers of ours";
 }
 
 }  // namespace
