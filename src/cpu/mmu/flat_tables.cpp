@@ -16,6 +16,10 @@ constexpr u64 kPieceBytes = 16 << 10;
 constexpr u64 kPiecePages = kPieceBytes / (2 * sizeof(u64));
 // Guests can make two pages of one index take turns; a table's lists stay below this many.
 constexpr std::size_t kMostPages = 1 << 18;
+// Each piece may cost the host two mappings, of which a process has 65,530 as a rule, and a system that gives
+// each process other addresses never uses a piece again. So a table that is given away keeps few, and no
+// program makes it grow without end.
+constexpr std::size_t kMostKept = 128, kMostPieces = 2048;
 constexpr u64 kPieces = kSlots * sizeof(u64) / kPieceBytes;
 
 // An access that crosses may reach 4095 + 64 bytes into the absent page; save areas are never accessed this
@@ -93,7 +97,7 @@ bool FlatTables::select(u32 stamp, u32 shift) {
     }
     if (t.used < oldest->used) oldest = &t;
   }
-  clear(*oldest);
+  oldest->pieces.size() > kMostKept ? release(*oldest) : clear(*oldest);
   oldest->stamp = stamp;
   oldest->shift = shift;
   oldest->used = ++clock_;
@@ -111,12 +115,15 @@ bool FlatTables::has_piece(const Table& t, u64 page) {
 }
 
 bool FlatTables::commit(Table& t, u64 page) {
+  // GUEST-CONTROLLED: how much of the address space a program uses.
+  if (t.pieces.size() >= kMostPieces) release(t);
   const u64 first = page / kPiecePages * kPiecePages;
   u64* const slots = t.slots + 2 * first;
   // SAFETY: a piece of this table, which nothing accesses but translated code that expects it to fault.
   if (::mprotect(slots, kPieceBytes, PROT_READ | PROT_WRITE) != 0) return false;
   for (u64 n = 0; n < kPiecePages; ++n) slots[2 * n] = slots[2 * n + 1] = absent(first + n);
   t.committed.data()[page / kPiecePages / 8] |= static_cast<u8>(1u << (page / kPiecePages % 8));
+  t.pieces.push_back(page / kPiecePages);
   return true;
 }
 
@@ -124,9 +131,9 @@ bool FlatTables::insert(const Page& p) {
   if (current_ == &tables_.back()) return false;
   Table& t = *current_;
   const u64 page = bits(p.address, 46, 12);
+  if (t.pages.size() + t.local_pages.size() >= kMostPages) clear(t);
   if (!has_piece(t, page) && !commit(t, page)) return false;
   u64& slot = t.slots[2 * page];
-  if (t.pages.size() + t.local_pages.size() >= kMostPages) clear(t);
   // A page that was entered as global before is listed once more, so that it leaves in time.
   if (p.local || slot == absent(page)) (p.local ? t.local_pages : t.pages).push_back(page);
   const u64 view = p.writable ? views_.store_delta() : views_.load_delta();
@@ -155,6 +162,26 @@ void FlatTables::clear(Table& t) {
   for (const u64 page : t.local_pages) t.slots[2 * page] = absent(page);
   t.pages.clear();
   t.local_pages.clear();
+}
+
+// As clear(), and the memory goes back.
+void FlatTables::release(Table& t) {
+  t.pages.clear();
+  t.local_pages.clear();
+  for (const u64 piece : t.pieces) {
+    u64* const slots = t.slots + 2 * piece * kPiecePages;
+    // SAFETY: as in commit(). What fails leaves a piece with memory and without its bit: it is made anew.
+    ::madvise(slots, kPieceBytes, MADV_DONTNEED);
+    ::mprotect(slots, kPieceBytes, PROT_NONE);
+    t.committed.data()[piece / 8] &= static_cast<u8>(~(1u << (piece % 8)));
+  }
+  t.pieces.clear();
+}
+
+std::size_t FlatTables::pieces() const {
+  std::size_t all = 0;
+  for (const Table& t : tables_) all += t.pieces.size();
+  return all;
 }
 
 void FlatTables::flush() {

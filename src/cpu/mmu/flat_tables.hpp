@@ -61,6 +61,8 @@ class FlatTables {
   void forget_local();
 
   const u64* selected() const { return selected_; }
+  /// Pieces of 16 KiB that have memory, of all tables.
+  std::size_t pieces() const;
   u64 fills() const { return fills_.get(); }
 
  private:
@@ -68,7 +70,8 @@ class FlatTables {
   struct Table {
     Mapping reserved;
     u64* slots = nullptr;
-    Mapping committed;  ///< a bit for each piece of the table that has memory
+    Mapping committed;        ///< a bit for each piece of the table that has memory
+    std::vector<u64> pieces;  ///< their numbers
     u32 stamp = 0, shift = 0;
     u64 used = 0;                  ///< when it was last selected
     std::vector<u64> pages;        ///< page numbers that may have a slot
@@ -82,6 +85,7 @@ class FlatTables {
   static bool has_piece(const Table& t, u64 page);
   bool commit(Table& t, u64 page);
   void clear(Table& t);
+  void release(Table& t);
   void use(Table& t);
   void forget(Table& t, u64 page) {
     if (has_piece(t, page)) t.slots[2 * page] = absent(page);

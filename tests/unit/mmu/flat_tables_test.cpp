@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
 namespace vellum {
 namespace {
 
@@ -14,6 +18,16 @@ class FlatTablesOfTwo : public ::testing::Test {
     auto created = FlatTables::create(*ram, 2, selected);
     if (!created) GTEST_SKIP() << "this host has no room for flat tables: " << created.error().message;
     flat = std::move(*created);
+  }
+  // Of this process.
+  static std::size_t mappings() {
+    std::ifstream maps("/proc/self/maps");
+    return static_cast<std::size_t>(std::count(std::istreambuf_iterator<char>(maps), {}, '\n'));
+  }
+  // What kPage is added to to reach the page that the tests enter.
+  u64 flat_address() {
+    flat->insert({.address = kPage, .host = ram->host(GuestPhys(0x1000))});
+    return slot();
   }
   u64 slot() const { return flat->look_up(kPage, kPage + 7); }
 
@@ -47,6 +61,31 @@ TEST_F(FlatTablesOfTwo, ATableThatIsGivenToAnotherAddressSpaceIsEmpty) {
   EXPECT_EQ(flat->look_up(kPage + kPageSize, kPage + kPageSize), absent - kPageSize);
   EXPECT_FALSE(flat->select(1, 0));
   EXPECT_EQ(slot(), absent);
+}
+
+// Each process of a system with random addresses uses other pieces of a table.
+TEST_F(FlatTablesOfTwo, ManyAddressSpacesDoNotMakeItGrow) {
+  constexpr u64 kPiece = 4 << 20;  // of addresses
+  const std::size_t maps = mappings();
+  for (u32 space = 1; space <= 500; ++space) {
+    flat->select(space, 0);
+    for (u64 n = 0; n < 5; ++n)
+      flat->insert({.address = kPage + (5 * space + n) * 3 * kPiece, .host = ram->host(GuestPhys(0x1000))});
+  }
+  EXPECT_LE(flat->pieces(), 2u * 133);
+  EXPECT_LE(mappings(), maps + 4 * 133 + 100);
+}
+
+TEST_F(FlatTablesOfTwo, AProgramThatIsEverywhereDoesNotMakeItGrow) {
+  flat->select(1, 0);
+  const u64 absent = slot();
+  for (u64 n = 0; n < 3'000; ++n)
+    flat->insert({.address = kPage + (n << 23), .host = ram->host(GuestPhys(0x1000))});
+  EXPECT_LE(flat->pieces(), 2048u);
+  EXPECT_EQ(slot(), absent) << "the first was forgotten";
+  const u64 last = kPage + (u64{2'999} << 23);
+  const u64 reached = last + flat->look_up(last, last);
+  EXPECT_EQ(reached, kPage + flat_address());
 }
 
 TEST_F(FlatTablesOfTwo, AnotherPrivilegeIsAnotherTable) {
