@@ -166,16 +166,16 @@ void FlatTables::clear(Table& t) {
 
 // As clear(), and the memory goes back.
 void FlatTables::release(Table& t) {
-  t.pages.clear();
-  t.local_pages.clear();
-  for (const u64 piece : t.pieces) {
+  clear(t);
+  std::erase_if(t.pieces, [&t](u64 piece) {
     u64* const slots = t.slots + 2 * piece * kPiecePages;
-    // SAFETY: as in commit(). What fails leaves a piece with memory and without its bit: it is made anew.
+    // SAFETY: as in commit(). Nobody can access it before it is emptied: zeros would add nothing to the
+    // guest's addresses. Where the host refuses that, the piece stays as clear() left it.
+    if (::mprotect(slots, kPieceBytes, PROT_NONE) != 0) return false;
     ::madvise(slots, kPieceBytes, MADV_DONTNEED);
-    ::mprotect(slots, kPieceBytes, PROT_NONE);
     t.committed.data()[piece / 8] &= static_cast<u8>(~(1u << (piece % 8)));
-  }
-  t.pieces.clear();
+    return true;
+  });
 }
 
 std::size_t FlatTables::pieces() const {

@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "two_pages_guest.hpp"
@@ -174,17 +175,30 @@ TEST_F(BtSharing, NobodyWhoRestsKeepsOldTranslations) {
   EXPECT_TRUE(old.expired());
 }
 
+// While it lives the host gives a gigabyte of address space, too little for flat tables.
+class ScarceAddressSpace {
+ public:
+  ScarceAddressSpace() {
+    EXPECT_EQ(::getrlimit(RLIMIT_AS, &before_), 0);
+    u64 pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const rlimit scarce{pages * kPageSize + (u64{1} << 30), before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_AS, &scarce), 0);
+  }
+  ~ScarceAddressSpace() { EXPECT_EQ(::setrlimit(RLIMIT_AS, &before_), 0); }
+  ScarceAddressSpace(const ScarceAddressSpace&) = delete;
+  ScarceAddressSpace& operator=(const ScarceAddressSpace&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
 // Hot code of others would find its accesses through a table that this one does not have.
 TEST_F(BtSharing, AVcpuWithoutRoomForFlatTablesTranslatesForItself) {
   if (!has_flat_tables(first.engine)) GTEST_SKIP() << "nor has any other here";
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
-  u64 pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
-  const rlimit scarce{pages * kPageSize + (u64{1} << 30), before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_AS, &scarce), 0);
+  auto scarce = std::make_optional<ScarceAddressSpace>();
   Cpu third{*this, 2, kPml4, cache};
-  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  scarce.reset();
   third.state.gpr[x86::kRcx] = first.state.gpr[x86::kRcx] = 10'000;
   first.run();
   third.run();
@@ -196,14 +210,9 @@ TEST_F(BtSharing, AVcpuWithoutRoomForFlatTablesTranslatesForItself) {
 
 TEST_F(BtSharing, WhereNobodyHasRoomForFlatTablesAllShare) {
   const auto all = std::make_shared<TranslationCache>(kOptions, true, false);
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
-  u64 pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
-  const rlimit scarce{pages * kPageSize + (u64{1} << 30), before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_AS, &scarce), 0);
+  auto scarce = std::make_optional<ScarceAddressSpace>();
   Cpu one{*this, 0, kPml4, all};
-  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  scarce.reset();
   Cpu two{*this, 1, kPml4, all};
   one.state.gpr[x86::kRcx] = two.state.gpr[x86::kRcx] = 10'000;
   one.run();
