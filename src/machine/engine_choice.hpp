@@ -6,9 +6,14 @@
 
 namespace vellum {
 
+struct EngineChoice {
+  std::string engine;
+  std::vector<std::string> warnings;  ///< why it is not what one would expect; for when the machine starts
+};
+
 /// The engine's name: as asked for, or for `auto` kvm if /dev/kvm passes its self-test, else bt. A /dev/kvm
 /// that is there and fails is worth a warning then, and an error if kvm was asked for. Before there are
 /// threads: it forks.
-Result<std::string> choose_engine(const MachineConfig& config, kvm::KvmApi& api);
+Result<EngineChoice> choose_engine(const MachineConfig& config, kvm::KvmApi& api);
 
 }  // namespace vellum

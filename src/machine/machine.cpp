@@ -95,7 +95,8 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   VELLUM_TRY(check_config(config));
   VELLUM_TRY_ASSIGN(ended, EventFd::create());
   MachineConfig chosen = config;
-  VELLUM_TRY_ASSIGN_TO(chosen.engine, choose_engine(config, kvm::host_api()));
+  VELLUM_TRY_ASSIGN(choice, choose_engine(config, kvm::host_api()));
+  chosen.engine = choice.engine;
   chosen.display = config.has_display() ? DisplayKind::kStd : DisplayKind::kNone;
   std::unique_ptr<Machine> machine(new Machine(chosen, loop, std::move(progress), std::move(ended)));
   if (!config.debugcon.empty()) machine->debug_sink_ = std::make_unique<DebugSink>();
@@ -107,6 +108,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ev
   VELLUM_TRY(machine->open_vsock());
   VELLUM_TRY(machine->power_on());
   VELLUM_TRY(machine->open_debug_console());
+  machine->engine_warnings_ = std::move(choice.warnings);
   return machine;
 }
 
@@ -219,6 +221,7 @@ void Machine::attach_console(Console& console) {
 
 void Machine::start() {
   VELLUM_ASSERT(!runner_, "the machine was started twice");
+  for (const auto& warning : engine_warnings_) spdlog::warn("{}", warning);
   started_ns_ = host_ns();
   launch();
 }

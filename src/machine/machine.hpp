@@ -103,6 +103,8 @@ class Machine {
   void halt();
 
   MachineConfig config_;
+  std::vector<std::string>
+      engine_warnings_;  ///< for start(): a machine that cannot be made has one line to say
   EventLoop& loop_;
   LoadProgress progress_;
   EventFd ended_;

@@ -23,14 +23,19 @@ kvm::ScriptedKvm broken_kvm() {
 TEST(EngineChoice, AnEngineThatWasNamedIsTaken) {
   auto api = broken_kvm();
 
-  EXPECT_EQ(choose_engine(asking_for("interp"), api), "interp");
-  EXPECT_EQ(choose_engine(asking_for("bt"), api), "bt");
+  EXPECT_EQ(choose_engine(asking_for("interp"), api)->engine, "interp");
+  EXPECT_EQ(choose_engine(asking_for("bt"), api)->engine, "bt");
 }
 
 TEST(EngineChoice, AutoFallsBackToTheTranslator) {
   auto api = broken_kvm();
 
-  EXPECT_EQ(choose_engine(asking_for("auto"), api), "bt");
+  const auto choice = choose_engine(asking_for("auto"), api);
+
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->engine, "bt");
+  ASSERT_EQ(choice->warnings.size(), 1u);
+  EXPECT_NE(choice->warnings[0].find("opening it fails"), std::string::npos) << choice->warnings[0];
 }
 
 TEST(EngineChoice, KvmThatFailsItsTestIsAnErrorThatSaysWhatToDo) {
@@ -52,7 +57,7 @@ TEST(EngineChoice, TheVirtualClockNeedsAnEngineThatCounts) {
   MachineConfig config = asking_for("auto");
   config.clock = ClockKind::kVirtual;
 
-  EXPECT_EQ(choose_engine(config, api), "bt");
+  EXPECT_EQ(choose_engine(config, api)->engine, "bt");
   config.engine = "kvm";
   EXPECT_NE(check_config(config).error().message.find("--clock real"), std::string::npos);
 }
