@@ -75,6 +75,87 @@ TEST(Compare, TheFaultItsErrorCodeAndAddress) {
   EXPECT_TRUE(noticed(kAdd, [](Outcome& o) { o.cr2 ^= 1; }));
 }
 
+// Linux calls every page of its own half present, so neither side's word on that counts.
+TEST(Compare, WhetherThePagesOfTheKernelsHalfArePresentIsNotSeen) {
+  Outcome one, other;
+  one.vector = other.vector = x86::kPf;
+  one.cr2 = other.cr2 = ~u64{0};
+  one.error_code = x86::pf::kUser;
+  EXPECT_TRUE(compare(kAdd, one, one).empty());
+  other.error_code = x86::pf::kUser | x86::pf::kPresent;
+  EXPECT_TRUE(compare(kAdd, one, other).empty());
+  EXPECT_TRUE(compare(kAdd, other, one).empty());
+  one.cr2 = other.cr2 = kData;
+  EXPECT_FALSE(compare(kAdd, one, other).empty());
+}
+
+TEST(Compare, EitherOperandOfCmpsMayFaultFirst) {
+  const Case cmpsd = of_bytes({0xa7});
+  const auto excused = [](const Case& c, const std::function<void(Outcome&, Outcome&)>& change) {
+    Outcome native, engine;
+    native.vector = engine.vector = x86::kPf;
+    native.out.gpr[x86::kRsi] = engine.out.gpr[x86::kRsi] = 0x1000;
+    native.out.gpr[x86::kRdi] = engine.out.gpr[x86::kRdi] = 0x2000;
+    engine.cr2 = 0x1000;
+    native.cr2 = 0x2003;
+    change(native, engine);
+    return known_difference(c, native, engine);
+  };
+  EXPECT_TRUE(excused(cmpsd, [](Outcome&, Outcome&) {}));
+  EXPECT_TRUE(excused(cmpsd, [](Outcome& native, Outcome& engine) {
+    native.vector = x86::kGp;
+    native.out.gpr[x86::kRdi] = engine.out.gpr[x86::kRdi] = bit(60);
+  }));
+  Case of_null_segment = of_bytes({0x65, 0xa7});  // GS holds the null selector, in 32-bit code only
+  const auto is_protection = [](Outcome&, Outcome& engine) { engine.vector = x86::kGp; };
+  EXPECT_FALSE(excused(of_null_segment, is_protection));
+  of_null_segment.compat = true;
+  EXPECT_TRUE(excused(of_null_segment, is_protection));
+  // Nothing but CMPS, only faults of its operands, and all else is the same.
+  EXPECT_FALSE(excused(of_bytes({0xa5}), [](Outcome&, Outcome&) {}));
+  EXPECT_FALSE(excused(cmpsd, [](Outcome& native, Outcome&) { native.cr2 = 0x2004; }));
+  EXPECT_FALSE(excused(cmpsd, [](Outcome& native, Outcome&) { native.vector = x86::kGp; }));
+  EXPECT_FALSE(excused(cmpsd, [](Outcome& native, Outcome&) { native.vector = kNoFault; }));
+  EXPECT_FALSE(excused(cmpsd, [](Outcome&, Outcome& engine) { engine.cr2 = 0x2000; }));
+  EXPECT_FALSE(excused(cmpsd, [](Outcome&, Outcome& engine) { engine.vector = kNoFault; }));
+  EXPECT_FALSE(excused(cmpsd, [](Outcome&, Outcome& engine) { engine.out.rflags ^= x86::rflags::kZf; }));
+  EXPECT_FALSE(excused(cmpsd, [](Outcome&, Outcome& engine) { engine.out.gpr[x86::kRcx] ^= 1; }));
+}
+
+TEST(Compare, MaskedMovesMayWrap) {
+  Case narrow = of_bytes({0x67, 0xc4, 0xc2, 0xd9, 0x8c, 0x1c});  // vpmaskmovq xmm3, xmm4, [si]
+  narrow.compat = true;
+  const auto excused = [](const Case& c, u64 by_native, u8 vector, u64 by_engine) {
+    Outcome native, engine;
+    native.vector = x86::kPf;
+    native.cr2 = by_native;
+    engine.vector = vector;
+    engine.cr2 = by_engine;
+    return known_difference(c, native, engine);
+  };
+  EXPECT_TRUE(excused(narrow, 7, x86::kPf, 0x10007));
+  EXPECT_FALSE(excused(narrow, 7, x86::kPf, 0x10008));
+  EXPECT_FALSE(excused(narrow, 7, x86::kPf, kData));
+  EXPECT_FALSE(excused(narrow, 7, kNoFault, 0));
+  EXPECT_TRUE(excused(narrow, 7, x86::kSs, 0));
+  EXPECT_FALSE(excused(narrow, 32, x86::kSs, 0));
+  EXPECT_FALSE(excused(kAdd, 7, x86::kPf, 0x10007));
+}
+
+TEST(Compare, AMisalignedImageAtAnAbsentPageMayFaultByEither) {
+  const auto excused = [](const Case& c, u64 cr2) {
+    Outcome native, engine;
+    native.vector = x86::kPf;
+    native.cr2 = cr2;
+    engine.vector = x86::kGp;
+    return known_difference(c, native, engine);
+  };
+  const Case fxsave = of_bytes({0x0f, 0xae, 0x00});  // fxsave [rax]
+  EXPECT_TRUE(excused(fxsave, 0x1cf));
+  EXPECT_FALSE(excused(fxsave, 0x1c0));
+  EXPECT_FALSE(excused(kAdd, 0x1cf));
+}
+
 TEST(Compare, EachByteOfMemory) {
   for (const std::size_t at : {std::size_t{0}, kWritableBytes / 2, kWritableBytes - 1})
     EXPECT_TRUE(noticed(kAdd, [&](Outcome& o) { o.data[at] ^= 1; })) << at;

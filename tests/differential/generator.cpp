@@ -95,6 +95,7 @@ bool Generator::comparable(const x86::Decoded& d) {
       break;
     case ZYDIS_ISA_SET_MOVDIR:  // the host may have them, the model has not
     case ZYDIS_ISA_SET_AVX_VNNI:
+    case ZYDIS_ISA_SET_UINTR:  // where there are none AMD ignores F3: CLUI and STUI are RDPKRU and WRPKRU
     case ZYDIS_ISA_SET_RTM:
     case ZYDIS_ISA_SET_SSE4A:
     case ZYDIS_ISA_SET_PREFETCH_NOP:  // 0F 0D with a register: NOP by the SDM, #UD on AMD
