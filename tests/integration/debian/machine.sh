@@ -66,17 +66,16 @@ power_off() {
   exec 3>&-
   [ $status -eq 0 ] || fail_with "ended with status $status"
 }
-# partition N IMAGE: its partition N, into a file of its own, $work/partN.
+# partition N: that of the disk in $work/raw, into a file of its own, $work/partN.
 partition() {
   local start sectors
-  [ -s "$work/raw" ] || qemu-img convert -O raw "$2" "$work/raw"
   read -r start sectors < <(sfdisk -d "$work/raw" | sed -n "s/.*raw$1 : start= *\([0-9]*\), size= *\([0-9]*\),.*/\1 \2/p")
   dd "if=$work/raw" "of=$work/part$1" bs=1M iflag=skip_bytes,count_bytes skip=$((start * 512)) \
     count=$((sectors * 512)) conv=sparse status=none
 }
-# sound_root N IMAGE: fails unless the ext4 in partition N is whole and was unmounted.
+# sound_root N: fails unless the ext4 in partition N of $work/raw is whole and was unmounted.
 sound_root() {
-  partition "$1" "$2"
+  partition "$1"
   e2fsck -fn "$work/part$1" >"$work/fsck" 2>&1 || { cat "$work/fsck" >&2; die "the root file system is damaged"; }
   ! grep -qi 'recovering journal\|needs to be' "$work/fsck" || die "the root file system was not unmounted: $(cat "$work/fsck")"
 }
