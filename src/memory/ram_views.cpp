@@ -7,26 +7,28 @@
 #include "base/address.hpp"
 #include "base/assert.hpp"
 #include "base/log.hpp"
+#include "memory/echoes.hpp"
 
 namespace vellum {
 namespace {
 
 constexpr u64 kGuard = u64{2} << 20;
+constexpr u64 kNowhereBytes = 64 << 10;
 
-Result<Mapping> map_view(int memfd, u64 size, int protection) {
-  auto reserved = Mapping::create(size + 3 * kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
-  if (!reserved) return reserved;
-  u8* const base = reserved->data() + kGuard + (-reinterpret_cast<u64>(reserved->data()) & (kGuard - 1));
+u8* aligned(const std::vector<Mapping>& reserved) {
+  u8* const begin = reserved.front().data();
+  return begin + kGuard + (-reinterpret_cast<u64>(begin) & (kGuard - 1));
+}
+
+Result<std::vector<Mapping>> map_view(int memfd, u64 size, int protection) {
+  VELLUM_TRY_ASSIGN(reserved, reserve_with_echoes(size + 3 * kGuard));
+  u8* const base = aligned(reserved);
   // SAFETY: MAP_FIXED, inside of what was just reserved.
   if (::mmap(base, size, protection, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, memfd, 0) == MAP_FAILED)
     return fail_errno("cannot map a view of guest memory", errno);
   ::madvise(base, size, MADV_HUGEPAGE);
   ::madvise(base, size, MADV_DONTDUMP);
-  return reserved;
-}
-
-u8* aligned(const Mapping& reserved) {
-  return reserved.data() + kGuard + (-reinterpret_cast<u64>(reserved.data()) & (kGuard - 1));
+  return std::move(reserved);
 }
 
 }  // namespace
@@ -34,12 +36,15 @@ u8* aligned(const Mapping& reserved) {
 Result<std::unique_ptr<RamViews>> RamViews::create(int memfd, u64 size, u8* base) {
   VELLUM_TRY_ASSIGN(stores, map_view(memfd, size, PROT_READ | PROT_WRITE));
   VELLUM_TRY_ASSIGN(loads, map_view(memfd, size, PROT_READ));
-  return std::unique_ptr<RamViews>(new RamViews(std::move(stores), std::move(loads), size, base));
+  VELLUM_TRY_ASSIGN(nowhere, reserve_with_echoes(kNowhereBytes));
+  return std::unique_ptr<RamViews>(
+      new RamViews(std::move(stores), std::move(loads), std::move(nowhere), size, base));
 }
 
-RamViews::RamViews(Mapping stores, Mapping loads, u64 size, u8* base)
+RamViews::RamViews(Mappings stores, Mappings loads, Mappings nowhere, u64 size, u8* base)
     : stores_(std::move(stores)),
       loads_(std::move(loads)),
+      nowhere_(std::move(nowhere)),
       size_(size),
       store_delta_(static_cast<u64>(aligned(stores_) - base)),
       load_delta_(static_cast<u64>(aligned(loads_) - base)),
@@ -49,8 +54,8 @@ RamViews::RamViews(Mapping stores, Mapping loads, u64 size, u8* base)
 
 bool RamViews::contains(const void* address) const {
   const auto* const a = static_cast<const u8*>(address);
-  return (a >= stores_.data() && a < stores_.data() + stores_.size()) ||
-         (a >= loads_.data() && a < loads_.data() + loads_.size());
+  const auto within = [a](const Mapping& m) { return a >= m.data() && a < m.data() + m.size(); };
+  return within(stores_.front()) || within(loads_.front());
 }
 
 void RamViews::protect(u64 offset) {

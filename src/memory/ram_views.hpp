@@ -4,10 +4,13 @@
 //   stores    readable and writable, but for pages with tracked code, which are read-only
 //   loads     read-only
 //
+// Their echoes (memory/echoes.hpp) are inaccessible, and so is nowhere(), with its own.
+//
 // Threads: protect() and release() under their caller's lock; the rest from any.
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
@@ -17,12 +20,15 @@ namespace vellum {
 
 class RamViews {
  public:
-  /// Views of all of `memfd`, `size` bytes, that are addressed relative to `base`, its main mapping.
+  /// Views of all of `memfd`, `size` bytes, that are addressed relative to `base`, its main mapping. Fails if
+  /// there is no address space for them and their echoes.
   static Result<std::unique_ptr<RamViews>> create(int memfd, u64 size, u8* base);
 
   /// To be added to a host address in the main mapping.
   u64 store_delta() const { return store_delta_; }
   u64 load_delta() const { return load_delta_; }
+  /// The address of 64 KiB that nobody can access.
+  u64 nowhere() const { return reinterpret_cast<u64>(nowhere_.front().data()); }
   /// Whether `address` lies in the view for stores or the view for loads.
   bool contains(const void* address) const;
 
@@ -36,9 +42,11 @@ class RamViews {
   void release(u64 offset);
 
  private:
-  RamViews(Mapping stores, Mapping loads, u64 size, u8* base);
+  using Mappings = std::vector<Mapping>;
+  RamViews(Mappings stores, Mappings loads, Mappings nowhere, u64 size, u8* base);
 
-  Mapping stores_, loads_;  ///< with guards of 2 MiB on both sides
+  Mappings stores_, loads_;  ///< with guards of 2 MiB on both sides, and echoes
+  Mappings nowhere_;
   u64 size_;
   u64 store_delta_, load_delta_;
   Residency store_residency_, load_residency_;

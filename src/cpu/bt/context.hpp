@@ -56,6 +56,7 @@ struct Site {
   mutable u8 futile = 0;                    ///< faults that no fill of the table would have spared
   mutable u8 useful = 0;                    ///< others, of the vCPU that had the last
   mutable u8 useful_by = 0;                 ///< which that was
+  mutable u8 displacing = 0;                ///< faults whose page took another's place in the table
   bool write = false;
   bool sets_fip = false;         ///< the instruction is the last x87 one once it is done
   bool after_is_target = false;  ///< after it at Context::target
@@ -169,7 +170,6 @@ struct alignas(64) Context {
   const u8* load_vectors = nullptr;
   const u8* system_call = nullptr;
   const u8* system_return = nullptr;
-  u64 page_mask = FlatTables::kIndexMask;
   const u64* flat_slots = nullptr;  ///< of the flat table that counts
   std::array<u64, 8> shared{};      ///< what operands of the unit add that share a slot
   u64 jump_mask = JumpTable::kMask;

@@ -27,12 +27,11 @@ constexpr Field kContextFields[] = {
     VELLUM_FIELD(Context, leave_link),     VELLUM_FIELD(Context, call_out),
     VELLUM_FIELD(Context, slow_access),    VELLUM_FIELD(Context, code_store),
     VELLUM_FIELD(Context, leave_closed),   VELLUM_FIELD(Context, load_vectors),
-    VELLUM_FIELD(Context, page_mask),      VELLUM_FIELD(Context, jump_mask),
+    VELLUM_FIELD(Context, far_serials),    VELLUM_FIELD(Context, jump_mask),
     VELLUM_FIELD(Context, return_unknown), VELLUM_FIELD(Context, flat_slots),
     VELLUM_FIELD(Context, hazards),        VELLUM_FIELD(Context, tlb),
     VELLUM_FIELD(Context, system_call),    VELLUM_FIELD(Context, system_return),
     VELLUM_FIELD(Context, gates),          VELLUM_FIELD(Context, privilege_changed),
-    VELLUM_FIELD(Context, far_serials),
 };
 constexpr Field kStateFields[] = {
     VELLUM_FIELD(VcpuState, gpr),  VELLUM_FIELD(VcpuState, rip),      VELLUM_FIELD(VcpuState, rflags),

@@ -2,10 +2,10 @@
 // host, so nothing is compared and the host's flags survive.
 //
 //   lea  r15, [base + disp + size - 1]        base + disp: the operand's address
+//   rorx r15, r15, 12
 //   lea  r14, [base + disp]
-//   pext r14, r14, mask
-//   pext r15, r15, mask
-//   lea  r14, [r14 + r15]
+//   rorx r14, r14, 12
+//   lea  r14d, [r14 + r15]                    what ROR brought to the top is cut off
 //   mov  r15, gs:[flat_slots]
 //   mov  r14, [r15 + 8 * r14]                 may fault: no such part of the table
 //   op   [base + r14 + disp]                  may fault: absent, read-only, crossing, not canonical
@@ -45,6 +45,17 @@ void Emitter::close_flat() {
   flat_open_ = false;
 }
 
+// R14 := the slot's number for an access from byte base + first to byte base + last. `spare` is taken.
+void Emitter::flat_index(const a::Gp& base, i32 first, i32 last, const a::Gp& spare) {
+  const auto page = [this, &base](const a::Gp& to, i32 disp) {
+    if (disp != 0) as_.lea(to, a::ptr(base, disp));
+    as_.rorx(to, disp != 0 ? to : base, kPageShift);
+  };
+  if (last != first) page(spare, last);
+  page(kT1, first);
+  as_.lea(kT1.r32(), a::ptr(kT1, last != first ? spare : kT1));
+}
+
 // The operand at base + disp, which shares its slot: the leader looks it up for the range of all of them.
 // R15 and R14 are taken; the operand needs R14 and `base`.
 a::Mem Emitter::shared_access(const a::Gp& base, i64 disp, unsigned size, bool write) {
@@ -53,16 +64,7 @@ a::Mem Emitter::shared_access(const a::Gp& base, i64 disp, unsigned size, bool w
   const auto d = static_cast<i32>(disp);
   const bool leads = share.leader == n_;
   if (leads) {
-    const a::Mem mask = field(offsetof(Context, page_mask), 8);
-    as_.lea(kT2, a::ptr(base, d + share.to - 1));
-    as_.pext(kT2, kT2, mask);
-    if (d + share.from == 0) {
-      as_.pext(kT1, base, mask);
-    } else {
-      as_.lea(kT1, a::ptr(base, d + share.from));
-      as_.pext(kT1, kT1, mask);
-    }
-    as_.lea(kT1, a::ptr(kT1, kT2));
+    flat_index(base, d + share.from, d + share.to - 1, kT2);
     as_.mov(kT2, field(offsetof(Context, flat_slots), 8));
   } else {
     as_.mov(kT1, slot);
@@ -79,19 +81,8 @@ a::Mem Emitter::shared_access(const a::Gp& base, i64 disp, unsigned size, bool w
 
 // The operand at base + disp. `spare` and R14 are taken; the operand needs R14 and `base`.
 a::Mem Emitter::flat_access(const a::Gp& base, i64 disp, const a::Gp& spare, unsigned size, bool write) {
-  const a::Mem mask = field(offsetof(Context, page_mask), 8);
   const auto d = static_cast<i32>(disp);
-  if (size > 1) {
-    as_.lea(spare, a::ptr(base, d + static_cast<i32>(size) - 1));
-    as_.pext(spare, spare, mask);
-  }
-  if (d == 0) {
-    as_.pext(kT1, base, mask);
-  } else {
-    as_.lea(kT1, a::ptr(base, d));
-    as_.pext(kT1, kT1, mask);
-  }
-  as_.lea(kT1, a::ptr(kT1, size > 1 ? spare : kT1));
+  flat_index(base, d, d + static_cast<i32>(size) - 1, spare);
   as_.mov(spare, field(offsetof(Context, flat_slots), 8));
   Site& site = open_flat(size, write);
   site.base = static_cast<i8>(base.id());
@@ -101,16 +92,14 @@ a::Mem Emitter::flat_access(const a::Gp& base, i64 disp, const a::Gp& spare, uns
 }
 
 a::Mem Emitter::flat_constant(u64 address, unsigned size, bool write) {
-  const u64 first = bits(address, 46, 12), last = bits(address + size - 1, 46, 12);
-  load_constant(kT1, (first + last) * 8);
+  as_.mov(kT1.r32(), asmjit::imm(FlatTables::index(address, address + size - 1)));
   const bool short_form = fits_32(static_cast<i64>(address));
   as_.mov(kT2, field(offsetof(Context, flat_slots), 8));
-  as_.lea(kT1, a::ptr(kT1, kT2));
-  if (!short_form) load_constant(kT2, address);
   Site& site = open_flat(size, write);
   site.disp = address;
-  as_.mov(kT1, a::ptr(kT1));
+  as_.mov(kT1, a::ptr(kT2, kT1, 3));
   if (short_form) return a::ptr(kT1, static_cast<i32>(address), size);
+  load_constant(kT2, address);
   return a::ptr(kT2, kT1, 0, 0, size);
 }
 

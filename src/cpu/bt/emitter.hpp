@@ -118,6 +118,7 @@ class Emitter {
   // emit_flat.cpp
   bool flat_here() const;
   a::Mem flat_operand(const ZydisDecodedOperand& operand, unsigned size, bool write);
+  void flat_index(const a::Gp& base, i32 first, i32 last, const a::Gp& spare);
   a::Mem flat_access(const a::Gp& base, i64 disp, const a::Gp& spare, unsigned size, bool write);
   a::Mem flat_constant(u64 address, unsigned size, bool write);
   a::Mem shared_access(const a::Gp& base, i64 disp, unsigned size, bool write);

@@ -17,12 +17,14 @@ u32 host_ms() {
   return static_cast<u32>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
 }
 
-constexpr unsigned kFlatTables = 8;  // a vCPU: 512 GiB of address space each
+constexpr unsigned kFlatTables = 8;  // a vCPU: 32 GiB of address space each
 constexpr u8 kFutileFaults = 3;
 // So many faults of one operand in so short a time are a burst: with its signal and the host's own page
 // faults one costs 2 to 30 us, a look-up 3 ns.
 constexpr u8 kBurst = 8;
 constexpr u32 kBurstMs = 4;
+// So many faults that took another page's place, in whatever time: pages of one index take turns.
+constexpr u8 kMostTurns = 8;
 // After a burst an operand is looked up for so many runs of its unit, twice as many each time.
 constexpr i32 kRunsAfterBurst = 1 << 14;
 constexpr u8 kMostDoublings = 14;
@@ -121,6 +123,7 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
     if (options_.memory == Options::Memory::kAuto && faults_too_often(site)) give_up_flat(site, false);
     return kLeave;
   }
+  const u64 displaced = flat_->displaced();
   if (!v_.mmu.fill_flat(linear)) {
     // The page's own code may be running: it ends like a unit that stored to itself.
     if (site.write && v_.mmu.forget_old_code(linear))
@@ -131,6 +134,8 @@ u64 Translator::host_fault(const Site& site, u64 linear) {
       else
         give_up_flat(site, true);
     }
+  } else if (flat_->displaced() != displaced && count_up(site.displacing) == kMostTurns) {
+    give_up_flat(site, options_.memory != Options::Memory::kAuto);
   } else if (options_.memory == Options::Memory::kAuto && faults_too_often(site)) {
     give_up_flat(site, false);
   }

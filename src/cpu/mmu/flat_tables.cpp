@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 
 #include "base/assert.hpp"
 #include "base/bits.hpp"
@@ -11,7 +12,9 @@
 namespace vellum {
 namespace {
 
-constexpr u64 kSlots = u64{2} << FlatTables::kIndexBits;
+constexpr u64 kSlots = u64{1} << (kEchoShift - kPageShift + 1);
+static_assert(kSlots == u64{1} << std::numeric_limits<decltype(FlatTables::index(0, 0))>::digits,
+              "pages of one index are the echoes' distance apart");
 constexpr u64 kPieceBytes = 16 << 10;
 constexpr u64 kPiecePages = kPieceBytes / (2 * sizeof(u64));
 // Guests can make two pages of one index take turns; a table's lists stay below this many.
@@ -22,37 +25,13 @@ constexpr std::size_t kMostPages = 1 << 18;
 constexpr std::size_t kMostKept = 128, kMostPieces = 2048;
 constexpr u64 kPieces = kSlots * sizeof(u64) / kPieceBytes;
 
-// An access that crosses may reach 4095 + 64 bytes into the absent page; save areas are never accessed this
-// way.
-constexpr u64 kPoisonBytes = 64 << 10;
-// Where an access crosses from the last page of the index back to page 0, the sum is off by this much.
-constexpr u64 kWrap = u64{1} << 46;
-
-// Asked for as a hint, which the kernel follows where it can: ThreadSanitizer, which keeps most of the
-// address space for itself, ends a program that insists (MAP_FIXED_NOREPLACE).
-Mapping reserve_at(u64 address, u64 bytes) {
-  void* const at = ::mmap(reinterpret_cast<void*>(address), bytes, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) return {};
-  Mapping mapping(at, bytes);
-  return mapping.data() == reinterpret_cast<u8*>(address) ? std::move(mapping) : Mapping{};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<FlatTables>> FlatTables::create(GuestRam& ram, unsigned most, const u64*& selected) {
   RamViews* const views = ram.views();
-  if (views == nullptr) return fail(ErrorCode::kHost, "guest memory cannot be mapped once more");
+  if (views == nullptr)
+    return fail(ErrorCode::kHost, "guest memory cannot be mapped once more, with its echoes free");
   std::unique_ptr<FlatTables> flat(new FlatTables(ram, *views, selected));
-  for (u64 at = u64{0x1000'0000'0000}; at < kWrap && flat->poison_ == 0; at += u64{0x0100'0000'0000}) {
-    Mapping low = reserve_at(at, kPoisonBytes);
-    Mapping high = reserve_at(at + kWrap, kPoisonBytes);
-    if (low.data() == nullptr || high.data() == nullptr) continue;
-    flat->poison_ = at;
-    flat->poison_low_ = std::move(low);
-    flat->poison_high_ = std::move(high);
-  }
-  if (flat->poison_ == 0) return fail(ErrorCode::kHost, "no address space for absent pages");
   flat->tables_.reserve(most + 1);
   while (flat->tables_.size() < most + 1) {
     auto added = flat->add_table();
@@ -130,27 +109,32 @@ bool FlatTables::commit(Table& t, u64 page) {
 bool FlatTables::insert(const Page& p) {
   if (current_ == &tables_.back()) return false;
   Table& t = *current_;
-  const u64 page = bits(p.address, 46, 12);
+  const u64 page = page_number(p.address);
   if (t.pages.size() + t.local_pages.size() >= kMostPages) clear(t);
   if (!has_piece(t, page) && !commit(t, page)) return false;
   u64& slot = t.slots[2 * page];
+  const u64 linear = p.address & ~kPageMask;
+  if (slot != absent(page) && !views_.contains(reinterpret_cast<const void*>(linear + slot))) {
+    if (p.ahead) return false;
+    displaced_.add();
+  }
   // A page that was entered as global before is listed once more, so that it leaves in time.
   if (p.local || slot == absent(page)) (p.local ? t.local_pages : t.pages).push_back(page);
   const u64 view = p.writable ? views_.store_delta() : views_.load_delta();
   views_.will_use(ram_.offset_in_memory(p.host), p.writable);
   const u64 before = slot;
-  slot = reinterpret_cast<u64>(p.host) + view - (p.address & ~kPageMask);
+  slot = reinterpret_cast<u64>(p.host) + view - linear;
   fills_.add();
   return slot != before;
 }
 
 u64 FlatTables::look_up(u64 first, u64 last) const {
-  const u64 index = bits(first, 46, 12) + bits(last, 46, 12);
-  return has_piece(*current_, index / 2) ? current_->slots[index] : absent(index / 2);
+  const u32 slot = index(first, last);
+  return has_piece(*current_, slot / 2) ? current_->slots[slot] : absent(slot / 2);
 }
 
 void FlatTables::drop(u64 address) {
-  for (Table& t : tables_) forget(t, bits(address, 46, 12));
+  for (Table& t : tables_) forget(t, page_number(address));
 }
 
 void FlatTables::drop_range(u64 address, u64 bytes) {

@@ -1,13 +1,15 @@
 // The flat tables that translated code adds to guest-virtual addresses: host address = guest-virtual address
 // + slot, with no comparison (docs/design/flat-table.md).
 //
-// An access of `size` bytes at `a` uses slot n1 + n2, n1 and n2 being bits 46..12 of a and of a + size - 1.
-//   slot 2n      both bytes in page n: what to add, or "absent"
-//   slot 2n + 1  the access crosses from page n into the next: always "absent"
-// Bits 63..47 are not looked at: what is added is exact for one value of them only, and for any other the sum
-// is not canonical or in the host kernel's half. "Absent" makes the sum of every address with those
-// bits 46..12 an inaccessible page of ours, or such a sum. So an access that the table does not allow faults
-// in the host.
+// An access of `size` bytes at `a` uses slot (n1 + n2) mod 2^32, n1 and n2 being a and a + size - 1 without
+// their lowest 12 bits.
+//   slot 2n      both bytes in a page whose number is n in bits 42..12: what to add, or "absent"
+//   slot 2n + 1  the access crosses from such a page into the next: always "absent"
+// Bits 63..43 are not looked at: what is added is exact for one value of them only, and for any other the sum
+// is an echo (memory/echoes.hpp) of guest RAM, or where no process has anything: not canonical, in the host
+// kernel's half, above 2^47. "Absent" makes the sum of every address with those bits 42..12 an inaccessible
+// page of ours, an echo of it, or such a sum. So an access that the table does not allow faults in the host.
+// Of pages with the same bits 42..12 a table has one at a time.
 //
 // A table stands for one (address space, privilege); translated code finds the one that counts through a
 // pointer. Threads: one vCPU's own.
@@ -16,17 +18,22 @@
 #include <memory>
 #include <vector>
 
+#include "base/bits.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "base/stats.hpp"
+#include "memory/echoes.hpp"
 #include "memory/guest_ram.hpp"
 
 namespace vellum {
 
 class FlatTables {
  public:
-  static constexpr unsigned kIndexBits = 35;
-  static constexpr u64 kIndexMask = ((u64{1} << kIndexBits) - 1) << kPageShift;
+  /// Of the slot for an access from byte `first` to byte `last`, at most a page. Translated code computes the
+  /// same.
+  static constexpr u32 index(u64 first, u64 last) {
+    return static_cast<u32>((first >> kPageShift) + (last >> kPageShift));
+  }
 
   /// Up to `most` tables. `selected`, which outlives this, always points to the slots of the one that counts.
   /// Fails if the host gives no address space.
@@ -44,6 +51,7 @@ class FlatTables {
     const u8* host = nullptr;  ///< in RAM's main mapping
     bool writable = false;
     bool local = false;  ///< to leave with forget_local()
+    bool ahead = false;  ///< nobody has asked for it yet: it displaces no other
   };
   /// Whether that changed anything.
   bool insert(const Page& page);
@@ -64,6 +72,8 @@ class FlatTables {
   /// Pieces of 16 KiB that have memory, of all tables.
   std::size_t pieces() const;
   u64 fills() const { return fills_.get(); }
+  /// How often a page took the slot of another.
+  u64 displaced() const { return displaced_.get(); }
 
  private:
   friend struct FlatTablesTest;
@@ -81,7 +91,9 @@ class FlatTables {
   FlatTables(GuestRam& ram, RamViews& views, const u64*& selected)
       : ram_(ram), views_(views), selected_(selected) {}
   Result<> add_table();
-  u64 absent(u64 page) const { return poison_ - (page << kPageShift); }
+  // The number of the page of `address` in every table.
+  static u64 page_number(u64 address) { return bits(address, kEchoShift - 1, kPageShift); }
+  u64 absent(u64 page) const { return views_.nowhere() - (page << kPageShift); }
   static bool has_piece(const Table& t, u64 page);
   bool commit(Table& t, u64 page);
   void clear(Table& t);
@@ -94,12 +106,10 @@ class FlatTables {
   GuestRam& ram_;
   RamViews& views_;
   const u64*& selected_;
-  Mapping poison_low_, poison_high_;
-  u64 poison_ = 0;
   std::vector<Table> tables_;  ///< the last is never filled: select_none()
   Table* current_ = nullptr;
   u64 clock_ = 0;
-  Counter fills_;
+  Counter fills_, displaced_;
 };
 
 }  // namespace vellum

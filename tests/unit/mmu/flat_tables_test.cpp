@@ -88,6 +88,28 @@ TEST_F(FlatTablesOfTwo, AProgramThatIsEverywhereDoesNotMakeItGrow) {
   EXPECT_EQ(reached, kPage + flat_address());
 }
 
+// A table has one page of those that differ in bits 63..43 only, and forgets it with any of them.
+TEST_F(FlatTablesOfTwo, PagesOfOneIndexReplaceEachOther) {
+  constexpr u64 kEcho = kPage + (u64{5} << 43);
+  flat->select(1, 0);
+  const u64 absent = slot();
+  flat->insert({.address = kPage, .host = ram->host(GuestPhys(0x1000))});
+  const u64 reached = kPage + slot();
+  EXPECT_TRUE(flat->insert({.address = kEcho, .host = ram->host(GuestPhys(0x1000)), .local = true}));
+  EXPECT_EQ(kEcho + slot(), reached);
+  EXPECT_EQ(flat->displaced(), 1u);
+  EXPECT_FALSE(flat->insert({.address = kPage, .host = ram->host(GuestPhys(0x1000)), .ahead = true}));
+  EXPECT_EQ(kEcho + slot(), reached);
+  EXPECT_TRUE(flat->insert(
+      {.address = kEcho, .host = ram->host(GuestPhys(0x1000)), .writable = true, .local = true}));
+  EXPECT_EQ(flat->displaced(), 1u) << "it was this page's before";
+  flat->forget_local();
+  EXPECT_EQ(slot(), absent);
+  EXPECT_TRUE(flat->insert({.address = kPage, .host = ram->host(GuestPhys(0x1000)), .ahead = true}));
+  flat->drop(kEcho);
+  EXPECT_EQ(slot(), absent);
+}
+
 TEST_F(FlatTablesOfTwo, AnotherPrivilegeIsAnotherTable) {
   flat->select(1, 0);
   const u64 absent = slot();
