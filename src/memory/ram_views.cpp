@@ -13,6 +13,8 @@ namespace vellum {
 namespace {
 
 constexpr u64 kGuard = u64{2} << 20;
+// An access to an absent page may begin at its last byte, cross, and share its slot with one 256 bytes away;
+// save areas are never accessed this way.
 constexpr u64 kNowhereBytes = 64 << 10;
 
 u8* aligned(const std::vector<Mapping>& reserved) {

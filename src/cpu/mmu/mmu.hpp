@@ -182,8 +182,8 @@ class Mmu {
   /// After an access at `address` succeeded: what the TLB holds for it goes into the selected table, for a
   /// large page together with its neighbours. False: that changed nothing for this page.
   bool fill_flat(u64 address);
-  /// As fill_flat(), ahead of an access: what a walk would give without changing anything in the guest, as a
-  /// processor may read translations ahead of their use (SDM vol. 3A §4.10.2.3).
+  /// As fill_flat(), ahead of an access, as a processor may (SDM vol. 3A §4.10.2.3): what a walk would give
+  /// without changing anything in the guest. Without `displace`, not in another page's place.
   bool fill_flat_ahead(u64 address, bool displace = true);
   /// The same for the pages near that of `address`, as far as they displace no others.
   void fill_flat_around(u64 address);
