@@ -36,8 +36,10 @@ void Emitter::system() {
       as_.mfence();
       return;
     default:
-      return read_control_register();
+      break;
   }
+  if (ZydisRegisterGetClass(insn_->operands[1].reg.value) == ZYDIS_REGCLASS_SEGMENT) return read_selector();
+  read_control_register();
 }
 
 void Emitter::require_ring0(const asmjit::Label& otherwise) {
@@ -111,6 +113,20 @@ void Emitter::read_tsc(bool with_aux) {
   host_ = 0;
   as_.bind(done);
   call_out_at(otherwise, done);
+}
+
+// A 16-bit destination keeps its other bits, a 32-bit one is zero-extended to all 64 (SDM vol. 2, MOV).
+void Emitter::read_selector() {
+  const auto seg = static_cast<unsigned>(ZydisRegisterGetId(insn_->operands[1].reg.value));
+  const a::Mem selector = d_.selector(static_cast<x86::Seg>(seg));
+  const auto n = static_cast<unsigned>(ZydisRegisterGetId(insn_->operands[0].reg.value));
+  const bool word = insn_->info.operand_width == 16;
+  const a::Gp to = kHostOf[n] != kInMemory ? a::gpq(static_cast<u32>(kHostOf[n])) : kT0;
+  if (word && kHostOf[n] != kInMemory)
+    as_.mov(to.r16(), selector);
+  else
+    as_.movzx(to.r32(), selector);
+  if (kHostOf[n] == kInMemory) as_.mov(d_.gpr(n, word ? 2 : 8), word ? a::Gp(to.r16()) : to);
 }
 
 void Emitter::read_control_register() {

@@ -162,6 +162,7 @@ class Emitter {
   void swap_gs();
   void read_tsc(bool with_aux);
   void read_control_register();
+  void read_selector();
 
   // emit_privilege.cpp
   void privilege();

@@ -37,8 +37,13 @@ std::optional<Form> system_form(const x86::Decoded& d, bool last) {
         case ZYDIS_REGISTER_CR4:
           return Form{.scheme = Scheme::kSystem};
         default:
-          return std::nullopt;
+          break;
       }
+      // A selector is readable at any privilege. To memory it is rare.
+      if (ZydisRegisterGetClass(d.operands[1].reg.value) != ZYDIS_REGCLASS_SEGMENT ||
+          d.operands[0].type != ZYDIS_OPERAND_TYPE_REGISTER)
+        return std::nullopt;
+      return Form{.scheme = Scheme::kSystem, .observable = false};
     }
     case ZYDIS_MNEMONIC_SYSCALL:
       return Form{.scheme = Scheme::kSystemCall};

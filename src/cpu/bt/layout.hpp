@@ -56,12 +56,17 @@ inline a::Mem gs_at(const a::Gp& base, i64 offset, unsigned bytes) {
 struct Distances {
   i64 state = 0;  ///< of VcpuState
 
-  a::Mem gpr(unsigned n) const { return gs_at(state + 8 * static_cast<i64>(n), 8); }
+  a::Mem gpr(unsigned n, unsigned bytes = 8) const { return gs_at(state + 8 * static_cast<i64>(n), bytes); }
   a::Mem at(u16 offset_in_state, unsigned bytes) const { return gs_at(state + offset_in_state, bytes); }
   a::Mem segment_base(x86::Seg seg) const {
     return at(static_cast<u16>(offsetof(VcpuState, seg) + static_cast<unsigned>(seg) * sizeof(x86::Segment) +
                                offsetof(x86::Segment, base)),
               8);
+  }
+  a::Mem selector(x86::Seg seg) const {
+    return at(static_cast<u16>(offsetof(VcpuState, seg) + static_cast<unsigned>(seg) * sizeof(x86::Segment) +
+                               offsetof(x86::Segment, selector)),
+              2);
   }
   a::Mem rip() const { return at(static_cast<u16>(offsetof(VcpuState, rip)), 8); }
 };

@@ -65,6 +65,26 @@ TEST_F(BtSystem, SwapGsExchangesTheBases) {
   EXPECT_EQ(state_.msr.kernel_gs_base, 0x1111u);
 }
 
+TEST_F(BtSystem, SelectorsAreReadWithoutLeaving) {
+  // MOV RAX, DS; MOV ECX, ES; MOV DX, FS; MOV R11, GS; MOV R14W, SS; MOV EBX, CS; HLT
+  code({0x48, 0x8c, 0xd8, 0x8c, 0xc1, 0x66, 0x8c, 0xe2, 0x4d, 0x8c, 0xeb, 0x66, 0x41, 0x8c, 0xd6, 0x8c, 0xcb,
+        0xf4});
+  constexpr u64 kOld = 0x1122334455667788;
+  for (const auto n : {x86::kRax, x86::kRcx, x86::kRdx, x86::kRbx}) state_.gpr[n] = kOld;
+  state_.gpr[11] = state_.gpr[14] = kOld;
+  u16 selector = 0x101;
+  for (const auto seg : {x86::Seg::kDs, x86::Seg::kEs, x86::Seg::kFs, x86::Seg::kGs})
+    state_.segment(seg).selector = selector++;
+  run();
+  EXPECT_EQ(rax(), 0x101u);
+  EXPECT_EQ(state_.gpr[x86::kRcx], 0x102u);
+  EXPECT_EQ(state_.gpr[x86::kRdx], 0x1122334455660103u);
+  EXPECT_EQ(state_.gpr[11], 0x104u);
+  EXPECT_EQ(state_.gpr[14], 0x1122334455660010u);
+  EXPECT_EQ(state_.gpr[x86::kRbx], 8u);
+  EXPECT_EQ(count("callouts"), 1u);  // HLT
+}
+
 TEST_F(BtSystem, PushedFlagsAreWhole) {
   // STC; PUSHFQ; POP RAX; ADD RBX, RBX; PUSHFQ; POP RCX; HLT
   code({0xf9, 0x9c, 0x58, 0x48, 0x01, 0xdb, 0x9c, 0x59, 0xf4});
