@@ -198,7 +198,12 @@ class Emitter {
   void target_needs_flags();
   void leave_at(u64 rip);
   u64 half() const { return source_.linear >> 63; }  ///< of the address space
-  bool leaves_page(u64 target) const { return target >> kPageShift != source_.linear >> kPageShift; }
+  /// Whether code at `target` may be in other pages than the one that this unit begins in: all of it, or the
+  /// end of an instruction that crosses into the next.
+  bool leaves_page(u64 target) const {
+    return target >> kPageShift != source_.linear >> kPageShift ||
+           kPageSize - (target & kPageMask) < x86::kMaxInstructionLength;
+  }
   void stop_before(u64 target, const asmjit::Label& stop);
   void jump();
   void jump_if();

@@ -164,10 +164,12 @@ Flow Translator::run(const interp::Unit& unit, u32 key, u64 limit, u64& done) {
   select_code_contexts(key);
   look_at_segments();
   add_jump(linear, t->linked);
-  if (pending && linkable && !unit.crosses()) {
+  if (pending && linkable) {
     const std::lock_guard lock(cache_->mutex());
     VELLUM_ASSERT(*pending < era_->links.size(), "link {} of {}", *pending, era_->links.size());
-    if (era_->links[*pending].target == linear) link(*pending, *t);
+    const Link& from = era_->links[*pending];
+    // A jump within a page says nothing of the next one's mapping.
+    if (from.target == linear && (!unit.crosses() || from.far != Link::kNear)) link(*pending, *t);
   }
 
   if (context_.poll.load(std::memory_order_relaxed) == nullptr) arm();
