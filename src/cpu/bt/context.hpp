@@ -179,8 +179,8 @@ struct alignas(64) Context {
 
   FrontTlb tlb;
 
-  /// Of each direct jump to another page (LinkSpot::far), minus the code_serial under which this vCPU may
-  /// take it. Mostly never touched.
+  /// Of each direct jump that may leave its page (LinkSpot::far), minus the code_serial under which this vCPU
+  /// may take it. Mostly never touched.
   static constexpr u32 kFarLinks = 1 << 18;
   std::array<u32, kFarLinks> far_serials;
 };

@@ -116,8 +116,9 @@ void Emitter::add_link(LinkSpot spot, const asmjit::Label& out) {
 }
 
 // A direct transfer to `target`. Within the page it is linked: whoever runs here was let in under a mapping
-// of this page that is still in force. To another page it is linked for one mapping and privilege, and looked
-// up under others. Where it may close a loop, poll() has been there, or it looks.
+// of this page that is still in force. If what is there may be in another page (leaves_page()), it is linked
+// for one mapping and privilege, and looked up under others. Where it may close a loop, poll() has been
+// there, or it looks.
 //
 // What makes code stale is this vCPU's own store, which leaves translated code, or another processor's, which
 // pends like an interrupt.

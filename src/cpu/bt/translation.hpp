@@ -53,7 +53,7 @@ struct Link {
 
   const u8* at = nullptr;  ///< the displacement of the jump
   u64 target = 0;
-  u32 far = kNear;  ///< which of Context::far_serials says whether it may be taken; kNear: within a page
+  u32 far = kNear;  ///< which of Context::far_serials says whether it may be taken; kNear: all within a page
   u32 vectors = 0;  ///< VectorBits that are known to be loaded there
   const Translation* to = nullptr;  ///< where it leads, unless that has been replaced since
   u32 next = kUnlisted;             ///< of those that lead to the same translation

@@ -71,85 +71,73 @@ TEST_F(BtLink, EachPcidFindsItsOwnPageAgainWithoutLeaving) {
   EXPECT_LT(count("entries"), 40u);
 }
 
-// The instruction at kFar + 0xffe is INC RAX or INC RBX, which the second page decides.
-class BtCrossingLink : public TwoPagesGuest {
+class BtCrossingLink : public TwoPagesGuest, public ::testing::WithParamInterface<Options::Count> {
  protected:
-  static constexpr u64 kCrossing = kFar + 0xffe;
-  static constexpr u64 kCountsRax = kData + 0x1000, kCountsRbx = kData + 0x2000;
+  BtCrossingLink() : TwoPagesGuest({.cache_bytes = 4 << 20, .threshold = 0, .count = GetParam()}) {}
 
-  BtCrossingLink() {
-    map_second(kPml4, kCountsRax);
-    code({0x48, 0xff}, kData + 0xffe);
-    code({0xc0}, kCountsRax);
-    code({0xc3}, kCountsRbx);
-  }
-  void map_second(u64 pml4, u64 physical) {
-    put64((pml4 == kPml4 ? 0x5000 : pml4 + 0x3000) + 8, physical | 3);
-  }
-  /// What follows it.
-  void then_jump(u64 target) {
-    for (const u64 page : {kCountsRax, kCountsRbx}) jump(page + 1, kFar + 0x1001, target);
-  }
-  /// A loop within kFar's page but for that instruction: INVLPG [RDX], then RCX rounds.
+  /// A loop within kFar's page but for the instruction: INVLPG [RDX], then RCX rounds.
   void loop_within_page() {
     code({0x0f, 0x01, 0x3a, 0xff, 0xc9, 0x79, 0x01, 0xf4}, kData + 0x10);  // INVLPG [RDX]; DEC ECX; JNS; HLT
     jump(kData + 0x18, kFar + 0x18, kCrossing);
-    then_jump(kFar + 0x13);
+    cross(kFar + 0x13);
     state_.gpr[x86::kRdx] = kFar + 0x1000;
+    state_.gpr[x86::kRcx] = 100;
     state_.rip = kFar + 0x10;
+  }
+  /// Not by push(), which flushes.
+  void run_again(u64 from, u64 rounds) {
+    VcpuState& s = engine_.vcpu().state;
+    s.activity = Activity::kRunning;
+    s.rip = from;
+    s.gpr[x86::kRcx] = rounds;
+    resume();
+  }
+  void expect_counts(u64 rax, u64 rbx) const {
+    EXPECT_EQ(state_.gpr[x86::kRax], rax);
+    EXPECT_EQ(state_.gpr[x86::kRbx], rbx);
   }
 };
 
-TEST_F(BtCrossingLink, LoopStaysInTranslatedCode) {
+INSTANTIATE_TEST_SUITE_P(Counted, BtCrossingLink,
+                         ::testing::Values(Options::Count::kOn, Options::Count::kOff));
+
+TEST_P(BtCrossingLink, LoopStaysInTranslatedCode) {
   loop_within_page();
   state_.gpr[x86::kRcx] = 10'000;
   run();
-  EXPECT_EQ(rax(), 10'000u);
+  expect_counts(10'000, 0);
   EXPECT_LT(count("entries"), 20u);
 }
 
-TEST_F(BtCrossingLink, InvlpgOfTheSecondPageTakesEffect) {
+TEST_P(BtCrossingLink, InvlpgOfTheSecondPageTakesEffect) {
   loop_within_page();
-  state_.gpr[x86::kRcx] = 100;
   run();
   map_second(kPml4, kCountsRbx);
-  VcpuState& s = engine_.vcpu().state;  // not by push(), which flushes
-  s.activity = Activity::kRunning;
-  s.rip = kFar + 0x10;
-  s.gpr[x86::kRcx] = 77;
-  resume();
-  EXPECT_EQ(rax(), 100u);
-  EXPECT_EQ(state_.gpr[x86::kRbx], 77u);
+  run_again(kFar + 0x10, 77);
+  expect_counts(100, 77);
 }
 
-TEST_F(BtCrossingLink, StoreToTheSecondPageTakesEffect) {
+TEST_P(BtCrossingLink, StoreToTheSecondPageTakesEffect) {
   loop_within_page();
-  state_.gpr[x86::kRcx] = 100;
   run();
-  put64(kCountsRax, (at64(kCountsRax) & ~u64{0xff}) | 0xc3);
+  code({0xc3}, kCountsRax);
   ram_->note_store(GuestPhys(kCountsRax), 1);
-  VcpuState& s = engine_.vcpu().state;
-  s.activity = Activity::kRunning;
-  s.rip = kFar + 0x13;
-  s.gpr[x86::kRcx] = 77;
-  resume();
-  EXPECT_EQ(rax(), 100u);
-  EXPECT_EQ(state_.gpr[x86::kRbx], 77u);
+  run_again(kFar + 0x13, 77);
+  expect_counts(100, 77);
 }
 
-TEST_F(BtCrossingLink, EachAddressSpaceHasItsOwnSecondPage) {
+TEST_P(BtCrossingLink, EachAddressSpaceHasItsOwnSecondPage) {
   constexpr u64 kOther = 0x30000;
   map(kOther, kData);
   map_second(kOther, kCountsRbx);
   code({0x0f, 0x22, 0xde, 0x48, 0x87, 0xf7}, kCode);  // MOV CR3, RSI; XCHG RDI, RSI
   jump(kCode + 6, kCode + 6, kCrossing);
-  then_jump(kBack);
+  cross(kBack);
   state_.gpr[x86::kRsi] = kOther;
   state_.gpr[x86::kRdi] = kPml4;
   state_.gpr[x86::kRcx] = 1001;
   run();
-  EXPECT_EQ(state_.gpr[x86::kRbx], 501u);
-  EXPECT_EQ(rax(), 500u);
+  expect_counts(500, 501);
 }
 
 }  // namespace

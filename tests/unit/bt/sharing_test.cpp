@@ -83,6 +83,21 @@ TEST_F(BtSharing, EachGoesToItsOwnPage) {
   EXPECT_EQ(second.state.gpr[x86::kRbx], kLoops + 100);
 }
 
+TEST_F(BtSharing, EachGoesToItsOwnSecondPageOfAnInstruction) {
+  jump(kCode, kCode, kCrossing);
+  cross(kBack);
+  map(kOther, kData);
+  map_second(kOther, kCountsRbx);
+  first.run();
+  second.run();
+  first.run_again(100);
+  second.run_again(100);
+  EXPECT_EQ(first.state.gpr[x86::kRax], kLoops + 100);
+  EXPECT_EQ(first.state.gpr[x86::kRbx], 0u);
+  EXPECT_EQ(second.state.gpr[x86::kRax], 0u);
+  EXPECT_EQ(second.state.gpr[x86::kRbx], kLoops + 100);
+}
+
 TEST_F(BtSharing, AJumpThatLeadsElsewhereForTheOtherIsNotTakenByMistake) {
   first.run();
   second.run();

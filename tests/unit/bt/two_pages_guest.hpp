@@ -14,8 +14,14 @@ class TwoPagesGuest : public LongGuest {
   static constexpr u64 kFar = 0x200000;
   static constexpr u64 kBack = kCode + 0x40;
 
+  /// An instruction in kFar's page and the next: INC RAX or INC RBX, as the second page is kCountsRax or
+  /// kCountsRbx (cross()).
+  static constexpr u64 kCrossing = kFar + 0xffe;
+  static constexpr u64 kCountsRax = kData + 0x1000, kCountsRbx = kData + 0x2000;
+
+  TwoPagesGuest() : TwoPagesGuest({.cache_bytes = 4 << 20, .threshold = 0}) {}
   /// kPml4 has kData there. A jump from kCode to kFar, which is the test's, makes it a loop of RCX rounds.
-  TwoPagesGuest() {
+  explicit TwoPagesGuest(const Options& options) : LongGuest(options) {
     map(kPml4, kData);
     code({0x48, 0xff, 0xc0}, kData);           // INC RAX
     code({0x48, 0xff, 0xc3}, kData + 0x1000);  // INC RBX
@@ -30,6 +36,17 @@ class TwoPagesGuest : public LongGuest {
     put64(pml4 + 0x2000, 0x83);
     put64(pml4 + 0x2008, pt | 3);
     put64(pt, physical | 3);
+  }
+  /// Behind kCrossing goes on at `target`. kPml4 has kCountsRax.
+  void cross(u64 target) {
+    code({0x48, 0xff}, kData + 0xffe);
+    code({0xc0}, kCountsRax);
+    code({0xc3}, kCountsRbx);
+    for (const u64 page : {kCountsRax, kCountsRbx}) jump(page + 1, kFar + 0x1001, target);
+    map_second(kPml4, kCountsRax);
+  }
+  void map_second(u64 pml4, u64 physical) {
+    put64((pml4 == kPml4 ? 0x5000 : pml4 + 0x3000) + 8, physical | 3);
   }
   void jump(u64 at, u64 linear, u64 target) {
     code({0xe9}, at);
