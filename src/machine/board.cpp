@@ -474,7 +474,6 @@ Result<> Board::start_like_firmware() {
     slot->engine->push(StateMask::kMsrs, state);
   }
   if (pci_) VELLUM_TRY(pci_->start_like_firmware(ram_->size()));
-  if (ide_ != nullptr) ide_->enable_channels();
   if (dma_ != nullptr) dma_->open_cascade();
   return {};
 }

@@ -44,9 +44,6 @@ class Piix3Ide final : public pci::Function, public Snapshottable, public Quiesc
 
   Channel& channel(unsigned n) { return *channels_.at(n); }
 
-  /// As a BIOS leaves it.
-  void enable_channels();
-
   SavedState save() const override;
   void quiesce() override;
   void resume() override;
