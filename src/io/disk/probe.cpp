@@ -14,14 +14,15 @@ struct Magic {
 using namespace std::string_view_literals;
 
 constexpr Magic kMagics[] = {
-    {"qcow2", 0, "QFI\xfb\0\0\0\2"sv},
-    {"qcow2", 0, "QFI\xfb\0\0\0\3"sv},
     {"qcow", 0, "QFI\xfb\0\0\0\1"sv},
+    {"qcow2", 0,
+     "QFI\xfb"sv},  // of whatever version: it is not raw, and the driver says what it does not know
     {"qed", 0, "QED\0"sv},
     {"vmdk", 0, "KDMV"sv},
     {"vmdk", 0, "COWD"sv},
     {"vmdk", 0, "# Disk Descriptor"sv},
     {"vhdx", 0, "vhdxfile"sv},
+    {"vpc", 0, "conectix"sv},  // a dynamic VHD; a fixed one is raw with a footer
     {"vdi", 64, "\x7f\x10\xda\xbe"sv},
     {"luks", 0, "LUKS\xba\xbe"sv},
     {"parallels", 0, "WithoutFreeSpace"sv},

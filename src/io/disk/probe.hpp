@@ -8,8 +8,8 @@
 
 namespace vellum {
 
-/// "qcow2", the name of a format that Vellum does not read ("vmdk", "vdi", "vhdx", "qed", "qcow", "luks",
-/// "parallels"), or "raw" if nothing is recognised. GUEST-CONTROLLED: any bytes.
+/// "qcow2", the name of a format that Vellum does not read ("vmdk", "vdi", "vhdx", "vpc", "qed", "qcow",
+/// "luks", "parallels"), or "raw" if nothing is recognised. GUEST-CONTROLLED: any bytes.
 std::string_view probe_format(std::span<const u8> first_sector);
 
 }  // namespace vellum

@@ -222,6 +222,20 @@ TEST_F(DiskTest, TwoWritersAreRefusedAndManyReadersAreNot) {
   EXPECT_NE(error_of(file("a", true)).find("' is being written to by another program"), std::string::npos);
 }
 
+TEST_F(DiskTest, WhatIsNoRawImageIsNotTakenForOne) {
+  const auto is_refused = [&](std::string_view begin, std::string_view why) {
+    std::vector<u8> bytes(64 << 10);
+    std::ranges::copy(begin, bytes.begin());
+    make_file("a", bytes);
+    const auto disk = try_open(file("a"));
+    return !disk && disk.error().message.find(why) != std::string::npos;
+  };
+  EXPECT_TRUE(is_refused({"QFI\xfb\0\0\0\x63", 8}, "of version 99"));
+  EXPECT_TRUE(is_refused("conectix", "is a vpc image, which Vellum does not read"));
+  make_file("a", std::vector<u8>(512, 'Q'));
+  EXPECT_TRUE(try_open(file("a")));
+}
+
 TEST_F(DiskTest, AnImageThatWasProbedStaysWhatItIs) {
   make_file("a", sectors(8));
   std::vector<u8> header(1024);
