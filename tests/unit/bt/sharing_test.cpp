@@ -57,6 +57,18 @@ struct BtSharing : TwoPagesGuest {
     for (Cpu* cpu : {&first, &second}) cpu->state.gpr[x86::kRcx] = kLoops;  // not enough to be hot
   }
 
+  // The first counts in RAX, the second in RBX.
+  void expect_each_on_its_own_page() {
+    first.run();
+    second.run();
+    first.run_again(100);
+    second.run_again(100);
+    EXPECT_EQ(first.state.gpr[x86::kRax], kLoops + 100);
+    EXPECT_EQ(first.state.gpr[x86::kRbx], 0u);
+    EXPECT_EQ(second.state.gpr[x86::kRax], 0u);
+    EXPECT_EQ(second.state.gpr[x86::kRbx], kLoops + 100);
+  }
+
   std::shared_ptr<TranslationCache> cache = std::make_shared<TranslationCache>(kOptions, true, false);
   Cpu first{*this, 0, kPml4, cache}, second{*this, 1, kOther, cache};
 };
@@ -73,14 +85,7 @@ TEST_F(BtSharing, OneTranslatesForBoth) {
 }
 
 TEST_F(BtSharing, EachGoesToItsOwnPage) {
-  first.run();
-  second.run();
-  first.run_again(100);
-  second.run_again(100);
-  EXPECT_EQ(first.state.gpr[x86::kRax], kLoops + 100);
-  EXPECT_EQ(first.state.gpr[x86::kRbx], 0u);
-  EXPECT_EQ(second.state.gpr[x86::kRax], 0u);
-  EXPECT_EQ(second.state.gpr[x86::kRbx], kLoops + 100);
+  expect_each_on_its_own_page();
 }
 
 TEST_F(BtSharing, EachGoesToItsOwnSecondPageOfAnInstruction) {
@@ -88,14 +93,7 @@ TEST_F(BtSharing, EachGoesToItsOwnSecondPageOfAnInstruction) {
   cross(kBack);
   map(kOther, kData);
   map_second(kOther, kCountsRbx);
-  first.run();
-  second.run();
-  first.run_again(100);
-  second.run_again(100);
-  EXPECT_EQ(first.state.gpr[x86::kRax], kLoops + 100);
-  EXPECT_EQ(first.state.gpr[x86::kRbx], 0u);
-  EXPECT_EQ(second.state.gpr[x86::kRax], 0u);
-  EXPECT_EQ(second.state.gpr[x86::kRbx], kLoops + 100);
+  expect_each_on_its_own_page();
 }
 
 TEST_F(BtSharing, AJumpThatLeadsElsewhereForTheOtherIsNotTakenByMistake) {
