@@ -5,7 +5,7 @@ namespace {
 
 constexpr pci::Identity kIdentity{0x8086, 0x7010, 0, 0x010180, 0x1af4, 0x1100, 0, false};
 constexpr unsigned kTiming = 0x40;  // IDETIM, 16 bits for each channel
-constexpr u32 kDecode = 0x8000;  // bit 15: the channel's ports are answered
+constexpr u32 kDecode = 0x8000;     // bit 15: the channel's ports are answered
 constexpr unsigned kMasterBar = 4;
 constexpr u64 kMasterPorts = 8;  // for each channel
 
@@ -15,8 +15,8 @@ Piix3Ide::Piix3Ide(pci::Bus& bus, GsiRouter& router, const IoContext& context, D
                    const State& state)
     : Function(bus, "piix3-ide", kIdentity) {
   for (unsigned n = 0; n < kChannels; ++n) {
-    // A PIIX3 begins with 0, and firmware switches both channels on. QEMU's answers all the same, and so OVMF,
-    // which is made for it, does not: it would wait for minutes for ports that read as busy.
+    // A PIIX3 begins with 0, and firmware switches both channels on. QEMU's answers all the same, and so
+    // OVMF, which is made for it, does not: it would wait for minutes for ports that read as busy.
     config().define(kTiming + 2 * n, 2, kDecode, 0xffff);
     command_[n].ide = control_[n].ide = this;
     command_[n].channel = control_[n].channel = n;
