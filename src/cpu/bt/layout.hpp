@@ -58,17 +58,16 @@ struct Distances {
 
   a::Mem gpr(unsigned n, unsigned bytes = 8) const { return gs_at(state + 8 * static_cast<i64>(n), bytes); }
   a::Mem at(u16 offset_in_state, unsigned bytes) const { return gs_at(state + offset_in_state, bytes); }
-  a::Mem segment_base(x86::Seg seg) const {
-    return at(static_cast<u16>(offsetof(VcpuState, seg) + static_cast<unsigned>(seg) * sizeof(x86::Segment) +
-                               offsetof(x86::Segment, base)),
-              8);
-  }
-  a::Mem selector(x86::Seg seg) const {
-    return at(static_cast<u16>(offsetof(VcpuState, seg) + static_cast<unsigned>(seg) * sizeof(x86::Segment) +
-                               offsetof(x86::Segment, selector)),
-              2);
-  }
+  a::Mem segment_base(x86::Seg seg) const { return segment_field(seg, offsetof(x86::Segment, base), 8); }
+  a::Mem selector(x86::Seg seg) const { return segment_field(seg, offsetof(x86::Segment, selector), 2); }
   a::Mem rip() const { return at(static_cast<u16>(offsetof(VcpuState, rip)), 8); }
+
+ private:
+  a::Mem segment_field(x86::Seg seg, std::size_t offset, unsigned bytes) const {
+    return at(static_cast<u16>(offsetof(VcpuState, seg) + static_cast<unsigned>(seg) * sizeof(x86::Segment) +
+                               offset),
+              bytes);
+  }
 };
 
 inline a::Mem field(std::size_t offset, unsigned bytes) {

@@ -15,8 +15,7 @@ using namespace std::string_view_literals;
 
 constexpr Magic kMagics[] = {
     {"qcow", 0, "QFI\xfb\0\0\0\1"sv},
-    {"qcow2", 0,
-     "QFI\xfb"sv},  // of whatever version: it is not raw, and the driver says what it does not know
+    {"qcow2", 0, "QFI\xfb"sv},  // of any version: the driver says which it does not know
     {"qed", 0, "QED\0"sv},
     {"vmdk", 0, "KDMV"sv},
     {"vmdk", 0, "COWD"sv},

@@ -34,11 +34,7 @@ TEST_F(BtLink, InvlpgOfTheTargetsPageTakesEffect) {
   state_.gpr[x86::kRcx] = 100;
   run();
   put64(0x5000, (kData + 0x1000) | 3);
-  VcpuState& s = engine_.vcpu().state;  // not by push(), which flushes
-  s.activity = Activity::kRunning;
-  s.rip = kCode;
-  s.gpr[x86::kRcx] = 77;
-  resume();
+  run_again(kCode, 77);
   EXPECT_EQ(rax(), 100u);
   EXPECT_EQ(state_.gpr[x86::kRbx], 77u);
 }
@@ -83,14 +79,6 @@ class BtCrossingLink : public TwoPagesGuest, public ::testing::WithParamInterfac
     state_.gpr[x86::kRdx] = kFar + 0x1000;
     state_.gpr[x86::kRcx] = 100;
     state_.rip = kFar + 0x10;
-  }
-  /// Not by push(), which flushes.
-  void run_again(u64 from, u64 rounds) {
-    VcpuState& s = engine_.vcpu().state;
-    s.activity = Activity::kRunning;
-    s.rip = from;
-    s.gpr[x86::kRcx] = rounds;
-    resume();
   }
   void expect_counts(u64 rax, u64 rbx) const {
     EXPECT_EQ(state_.gpr[x86::kRax], rax);

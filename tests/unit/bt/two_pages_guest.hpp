@@ -37,6 +37,14 @@ class TwoPagesGuest : public LongGuest {
     put64(pml4 + 0x2008, pt | 3);
     put64(pt, physical | 3);
   }
+  /// Once more, from `from`. Not by push(), which flushes what is known of mappings.
+  void run_again(u64 from, u64 rounds) {
+    VcpuState& s = engine_.vcpu().state;
+    s.activity = Activity::kRunning;
+    s.rip = from;
+    s.gpr[x86::kRcx] = rounds;
+    resume();
+  }
   /// Behind kCrossing goes on at `target`. kPml4 has kCountsRax.
   void cross(u64 target) {
     code({0x48, 0xff}, kData + 0xffe);

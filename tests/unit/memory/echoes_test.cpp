@@ -17,7 +17,8 @@ bool mapped(u64 address) {
   return ::mincore(reinterpret_cast<void*>(address), 4096, &in_core) == 0 || errno != ENOMEM;
 }
 
-// The sanitizers keep much of the address space for themselves.
+// The shadow memory of the two lies over echoes of everything else (docs/testing.md): there is no room to be
+// found then, and every test with flat tables is skipped.
 #if defined(__has_feature)
 #define VELLUM_HAS_FEATURE(name) __has_feature(name)
 #else
@@ -32,7 +33,7 @@ constexpr bool kSanitized = false;
 
 // Else the tests that need them would all be skipped, and every operand looked up.
 TEST(Echoes, AnOrdinaryProcessHasRoomForThem) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer has the address space";
+  if (kSanitized) GTEST_SKIP() << "the sanitizer's shadow memory leaves no room for echoes";
   EXPECT_TRUE(reserve_with_echoes(kBytes));
   EXPECT_TRUE(reserve_with_echoes(u64{64} << 30));
 }
