@@ -9,6 +9,7 @@
 #include <boost/beast/http.hpp>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "io/unix_listener.hpp"
@@ -27,9 +28,14 @@ constexpr auto kPatience = std::chrono::seconds(30);
 constexpr u64 kMostBytes = u64{64} << 20;
 
 tl::unexpected<Error> no_machine(const std::string& socket, int why) {
+  std::error_code error;
+  const bool other = why == ECONNREFUSED && !std::filesystem::is_socket(socket, error);
+  const char* const what = other                 ? "it is no socket"
+                           : why == ECONNREFUSED ? "nobody serves it any more"
+                                                 : std::strerror(why);
   return fail(ErrorCode::kNotFound,
               "'{}': {}; it is to be the socket of a machine that runs with 'vellum run --control'", socket,
-              why == ECONNREFUSED ? "nobody serves it any more" : std::strerror(why));
+              what);
 }
 
 Response plain(http::response<http::string_body>&& message) {

@@ -46,7 +46,9 @@ Rest get_screen(Machine& machine, const Request& request) {
         return Response{200, kPng, std::string(png.begin(), png.end()), {}};
       };
     case ScreenType::kText:
-      return [text = display->text()] { return Response{200, kText, text, {}}; };
+      if (std::string text = display->text(); !text.empty())
+        return [text = std::move(text)] { return Response{200, kText, text, {}}; };
+      return error(406, "the screen shows graphics, which have no text; ask for a PNG");
     case ScreenType::kNeither:
       break;
   }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "base/fd.hpp"
 
@@ -18,6 +19,20 @@ Result<> write_file(const std::string& path, std::span<const u8> bytes) {
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
   return {};
+}
+
+Result<> check_writable(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return fail_errno(fmt::format("cannot write '{}'", path), EISDIR);
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
+  const bool there = ::faccessat(AT_FDCWD, path.c_str(), F_OK, AT_EACCESS) == 0;
+  // A file is written to, or made in its folder.
+  if (::faccessat(AT_FDCWD, there ? path.c_str() : folder.c_str(), there ? W_OK : W_OK | X_OK, AT_EACCESS) ==
+      0)
+    return {};
+  return fail_errno(fmt::format("cannot write '{}'", path), errno);
 }
 
 }  // namespace vellum

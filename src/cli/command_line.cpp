@@ -86,7 +86,7 @@ void add_options(CLI::App& command, std::span<const OptionRow> table, std::vecto
     const OptionRow& row = table[i];
     std::string help = row.help;
     if (!row.choices.empty()) help += "\none of " + CLI::detail::join(row.choices, ", ");
-    raw[i].option = row.value.empty() ? command.add_flag(row.name, raw[i].flag, help)
+    raw[i].option = row.value.empty() ? command.add_flag(row.name, raw[i].flag, help)->disable_flag_override()
                                       : command.add_option(row.name, raw[i].values, help)
                                             ->type_name(row.value)
                                             ->allow_extra_args(false);
@@ -184,8 +184,10 @@ void add_control(CLI::App& app, const ControlRow& row, std::deque<RawControl>& c
   add("SOCKET", "the machine's: what its --control was given", true);
   for (const ControlArgument& argument : row.arguments) add(argument.name, argument.help, argument.required);
   for (const ControlFlag& flag : row.flags)
-    command->add_flag_callback(
-        flag.name, [raw = &controls.back(), name = flag.name] { raw->flags.push_back(name); }, flag.help);
+    command
+        ->add_flag_callback(
+            flag.name, [raw = &controls.back(), name = flag.name] { raw->flags.push_back(name); }, flag.help)
+        ->disable_flag_override();
 }
 
 Result<Command> interpret_control(const RawControl& raw) {
@@ -215,9 +217,10 @@ std::vector<std::string> first_words() {
   return words;
 }
 
-// CLI11 says "--memory: 1 required SIZE missing".
-Error missing_value(const std::string& message) {
-  const std::string name = message.substr(0, message.find(':'));
+// CLI11 says "--memory: 1 required SIZE missing", and "rng was given a disallowed flag override".
+Error wrong_value(const std::string& message) {
+  std::string name = message.substr(0, message.find_first_of(": "));
+  if (!name.starts_with('-')) name = "--" + name;
   for (const auto table : {run_option_table(), diff_option_table(), doctor_option_table()})
     for (const OptionRow& row : table) {
       if (row.name != name) continue;
@@ -225,6 +228,9 @@ Error missing_value(const std::string& message) {
                                           : fmt::format("{} needs a value: {} {}", name, name, row.value);
       return {ErrorCode::kInvalidArgument, text};
     }
+  for (const ControlRow& row : control_table())
+    if (std::ranges::find(row.flags, name, &ControlFlag::name) != row.flags.end())
+      return {ErrorCode::kInvalidArgument, fmt::format("{} takes no value", name)};
   return {ErrorCode::kInvalidArgument, message};
 }
 
@@ -275,7 +281,7 @@ Result<Command> parse(std::span<const std::string> arguments) {
   } catch (const CLI::CallForVersion& version) {
     return PrintText{std::string(version.what()) + "\n"};
   } catch (const CLI::ArgumentMismatch& error) {
-    return tl::unexpected(missing_value(error.what()));
+    return tl::unexpected(wrong_value(error.what()));
   } catch (const CLI::RequiredError&) {
     // It is said below, which words there are.
   } catch (const CLI::ParseError& error) {

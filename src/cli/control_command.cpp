@@ -10,13 +10,15 @@
 #include "base/write_file.hpp"
 #include "cli/one_line.hpp"
 #include "cli/size.hpp"
+#include "machine/screenshot.hpp"
 
 namespace vellum::cli {
 namespace {
 
 Result<> screenshot(const ControlOptions& options) {
   const std::string& file = options.arguments[0];
-  const char* const type = file.ends_with(".txt") ? "text/plain" : "image/png";
+  VELLUM_TRY_ASSIGN(format, screen_format(file));
+  const char* const type = format == ScreenFormat::kText ? "text/plain" : "image/png";
   VELLUM_TRY_ASSIGN(response, api::call(options.socket, {"GET", "/v1/screen", type, {}}));
   const std::string& body = response.body;
   if (file == "-") {

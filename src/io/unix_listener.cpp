@@ -49,7 +49,8 @@ Result<> clear_path(const std::string& path) {
 // A lock that its owner takes away at the end: it is one only while it is found at its path.
 Result<FileDescriptor> lock_path(const std::string& path) {
   const std::string name = path + ".lock";
-  VELLUM_TRY_ASSIGN(lock, FileDescriptor::open(name, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  FileDescriptor lock(::open(name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!lock) return fail_errno(fmt::format("cannot listen at '{}'", path), errno);
   struct stat ours {
   }, there{};
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(lock.get(), &ours) != 0 ||

@@ -400,7 +400,8 @@ Result<> Board::add_firmware(const MachineConfig& config, const BoardResources& 
       config.cpus, config.display == DisplayKind::kStd, floppy_drives_, {}, [pm = pci_->pm] {
         return pm->base();
       }};
-  for (const BootFrom from : config.boot_order) {
+  static const std::vector usual{BootFrom::kDisks, BootFrom::kCdroms, BootFrom::kFloppies};
+  for (const BootFrom from : config.boot_order.empty() ? usual : config.boot_order) {
     const auto& paths = from == BootFrom::kDisks    ? boot_disks_
                         : from == BootFrom::kCdroms ? boot_cdroms_
                                                     : boot_floppies_;

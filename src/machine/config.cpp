@@ -3,41 +3,57 @@
 #include <algorithm>
 
 #include "base/address.hpp"
+#include "machine/screenshot.hpp"
 
 namespace vellum {
 namespace {
 
-// What is to run first: a kernel, or firmware.
-Result<> check_boot(const MachineConfig& config) {
-  if (!config.kernel.empty() && !config.bios.empty())
+// Refuses what only firmware uses.
+Result<> check_kernel(const MachineConfig& config) {
+  const char* const option = !config.bios.empty()                     ? "--bios"
+                             : config.firmware == FirmwareKind::kUefi ? "--firmware uefi"
+                             : config.firmware                        ? "--firmware bios"
+                             : !config.boot_order.empty()             ? "--boot"
+                             : !config.uefi_vars.empty()              ? "--uefi-vars"
+                                                                      : nullptr;
+  if (option == nullptr) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "--kernel and {}: a kernel is started without firmware; give one of them", option);
+}
+
+// Refuses what only a kernel uses, and what firmware cannot do.
+Result<> check_firmware(const MachineConfig& config) {
+  const bool bootable = !config.disks.empty() || !config.cdroms.empty() || !config.floppies.empty();
+  if (config.board == BoardKind::kMicro && (bootable || config.firmware || !config.bios.empty()))
     return fail(ErrorCode::kInvalidArgument,
-                "--kernel and --bios: a kernel is started without firmware; give one of them");
-  if (!config.kernel.empty() && config.firmware == FirmwareKind::kUefi)
+                "firmware needs a PCI bus, which --board micro lacks; use --board pc, or --kernel FILE");
+  if (config.bios.empty() && !bootable)
     return fail(ErrorCode::kInvalidArgument,
-                "--kernel and --firmware uefi: a kernel is started without firmware; give one of them");
+                "nothing to boot; give a disk image, or a kernel with --kernel FILE");
+  const auto without_kernel = [](const char* option, const std::string& value) {
+    return fail(ErrorCode::kInvalidArgument, "{} '{}': there is no kernel; give one with --kernel FILE",
+                option, value);
+  };
+  if (!config.initrds.empty()) return without_kernel("--initrd", config.initrds.front());
+  if (!config.append.empty()) return without_kernel("--append", config.append);
+  if (config.protocol != "auto") return without_kernel("--protocol", config.protocol);
   if (!config.uefi_vars.empty() && config.firmware != FirmwareKind::kUefi)
     return fail(ErrorCode::kInvalidArgument, "--uefi-vars '{}': add --firmware uefi, which uses them",
                 config.uefi_vars);
-  if (!config.kernel.empty()) return {};
-  if (config.bios.empty() && config.disks.empty() && config.cdroms.empty() && config.floppies.empty())
-    return fail(ErrorCode::kInvalidArgument,
-                "nothing to boot; give a disk image, or a kernel with --kernel FILE");
-  if (!config.initrds.empty())
-    return fail(ErrorCode::kInvalidArgument, "--initrd '{}': there is no kernel; give one with --kernel FILE",
-                config.initrds.front());
-  if (!config.append.empty())
-    return fail(ErrorCode::kInvalidArgument, "--append '{}': there is no kernel; give one with --kernel FILE",
-                config.append);
-  if (config.board == BoardKind::kMicro)
-    return fail(ErrorCode::kInvalidArgument,
-                "firmware needs a PCI bus, which --board micro lacks; use --board pc, or --kernel FILE");
   return {};
+}
+
+// What is to run first: a kernel, or firmware.
+Result<> check_boot(const MachineConfig& config) {
+  return config.kernel.empty() ? check_firmware(config) : check_kernel(config);
 }
 
 Result<> check_display(const MachineConfig& config) {
   if (!config.screenshot.empty() && !config.has_display())
     return fail(ErrorCode::kInvalidArgument, "--screenshot '{}': there is no display; add --vga std",
                 config.screenshot);
+  if (const auto format = screen_format(config.screenshot); !format)
+    return fail(format.error().code, "--screenshot {}", format.error().message);
   if (config.display != DisplayKind::kStd) return {};
   if (config.board == BoardKind::kMicro)
     return fail(ErrorCode::kInvalidArgument,

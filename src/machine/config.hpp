@@ -54,11 +54,11 @@ struct VsockConfig {
 };
 
 struct MachineConfig {
-  std::string kernel;  ///< path; empty: firmware boots a disk
-  FirmwareKind firmware = FirmwareKind::kBios;
+  std::string kernel;                    ///< path; empty: firmware boots a disk
+  std::optional<FirmwareKind> firmware;  ///< as asked for; without a kernel nothing is kBios
   std::string bios;       ///< path of the firmware; empty: the kind's default, if there is no kernel
   std::string uefi_vars;  ///< path of the file that keeps UEFI's variables, or empty
-  std::vector<BootFrom> boot_order{BootFrom::kDisks, BootFrom::kCdroms, BootFrom::kFloppies};
+  std::vector<BootFrom> boot_order;  ///< as asked for; empty: disks, CD-ROMs, floppy disks
   std::vector<std::string> initrds;  ///< paths: joined to one initrd, or a multiboot kernel's modules
   std::string append;                ///< the kernel's command line
   std::string protocol = "auto";

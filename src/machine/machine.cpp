@@ -8,6 +8,7 @@
 
 #include "base/assert.hpp"
 #include "base/log.hpp"
+#include "base/write_file.hpp"
 #include "devices/virtio/balloon.hpp"
 #include "devices/virtio/console.hpp"
 #include "io/net/create_network.hpp"
@@ -93,6 +94,9 @@ class Machine::DebugSink final : public ByteSink {
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, EventLoop& loop,
                                                  LoadProgress progress) {
   VELLUM_TRY(check_config(config));
+  if (!config.screenshot.empty())
+    if (auto writable = check_writable(config.screenshot); !writable)
+      return tl::unexpected(std::move(writable).error().context("--screenshot"));
   VELLUM_TRY_ASSIGN(ended, EventFd::create());
   MachineConfig chosen = config;
   VELLUM_TRY_ASSIGN(choice, choose_engine(config, kvm::host_api()));
@@ -153,7 +157,8 @@ Result<> Machine::open_debug_console() {
 }
 
 Result<> Machine::open_bios() {
-  if (config_.kernel.empty()) VELLUM_TRY_ASSIGN_TO(bios_, read_bios(config_.firmware, config_.bios));
+  if (config_.kernel.empty())
+    VELLUM_TRY_ASSIGN_TO(bios_, read_bios(config_.firmware.value_or(FirmwareKind::kBios), config_.bios));
   if (config_.firmware == FirmwareKind::kUefi)
     VELLUM_TRY_ASSIGN_TO(uefi_vars_, UefiVars::open(config_, bios_.size()));
   if (config_.display == DisplayKind::kStd) VELLUM_TRY_ASSIGN_TO(vga_bios_, read_vga_bios());
@@ -347,6 +352,8 @@ std::vector<StatRow> Machine::stats() const {
     rows.push_back({"machine", "guest instructions, time of all vCPUs", retired, busy_ns});
     rows.push_back(
         {"machine", "million instructions a second of vCPU", busy_ns != 0 ? retired * 1000 / busy_ns : 0, 0});
+  } else {
+    rows.push_back({"machine", "vCPUs, time of all", config_.cpus, busy_ns});
   }
   rows.insert(rows.end(), parts.begin(), parts.end());
   return rows;

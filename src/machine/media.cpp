@@ -1,5 +1,6 @@
 // A machine's disks, and the media of its drives, which change while it runs.
 #include <algorithm>
+#include <filesystem>
 
 #include "base/assert.hpp"
 #include "devices/floppy/format.hpp"
@@ -25,11 +26,10 @@ Result<> Machine::open_disks() {
     auto disk = open_disk(loop_, config, config_.clock == ClockKind::kVirtual);
     if (!disk) return tl::unexpected(std::move(disk).error().context("--floppy"));
     if (floppy::format_of((*disk)->size()) == nullptr)
-      return fail(
-          ErrorCode::kBadInput,
-          "--floppy '{}': no floppy disk has {} bytes; it is one of 360K, 720K, 1200K, 1440K and 2880K, "
-          "and 'truncate -s 1440K FILE' makes an empty one",
-          config.file, (*disk)->size());
+      return fail(ErrorCode::kBadInput,
+                  "--floppy '{}': no floppy disk has {} bytes; it is one of 360K, 720K, 1200K, 1440K and "
+                  "2880K, and 'truncate -s 1440K FILE' makes a smaller file one, or an empty one",
+                  config.file, (*disk)->size());
     disks_.push_back({std::move(*disk), "", BoardDisk::Kind::kFloppy});
   }
   return {};
@@ -41,6 +41,8 @@ Result<std::shared_ptr<Disk>> Machine::open_cdrom(const std::string& path) {
   config.file = path;
   config.format = "raw";
   config.read_only = true;
+  if (std::error_code error; std::filesystem::is_empty(path, error) && !error)
+    return fail(ErrorCode::kBadInput, "'{}' is empty; give the image of a CD-ROM, or none", path);
   VELLUM_TRY_ASSIGN(disk, open_disk(loop_, config, config_.clock == ClockKind::kVirtual));
   if (disk->size() < ide::kCdSector)
     return fail(ErrorCode::kBadInput, "'{}' has no sector of 2048 bytes", path);

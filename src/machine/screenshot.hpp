@@ -8,7 +8,12 @@
 
 namespace vellum {
 
-/// A PNG; or, where `path` ends in .txt, the text that the screen shows (nothing in a graphics mode).
+enum class ScreenFormat : u8 { kPng, kText };
+
+/// Which a file is to hold, by the end of its name: .txt text, else a PNG. Refuses .jpg and its like.
+Result<ScreenFormat> screen_format(const std::string& path);
+
+/// Warns where it is to be text and the screen shows graphics: the file is empty then.
 Result<> write_screenshot(const vga::Adapter& display, const std::string& path);
 
 }  // namespace vellum

@@ -43,7 +43,8 @@ Result<std::unique_ptr<Twin>> Twin::create(const MachineConfig& config) {
   VELLUM_TRY_ASSIGN_TO(twin->loop_, EventLoop::create());
   std::vector<u8> bios;  // the board's ROM is a copy
   std::vector<u8> vga_bios;
-  if (own.kernel.empty()) VELLUM_TRY_ASSIGN_TO(bios, read_bios(own.firmware, own.bios));
+  if (own.kernel.empty())
+    VELLUM_TRY_ASSIGN_TO(bios, read_bios(own.firmware.value_or(FirmwareKind::kBios), own.bios));
   if (own.firmware == FirmwareKind::kUefi)
     VELLUM_TRY_ASSIGN_TO(twin->uefi_vars_, UefiVars::open(own, bios.size()));
   if (own.has_display()) VELLUM_TRY_ASSIGN_TO(vga_bios, read_vga_bios());

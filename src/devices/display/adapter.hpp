@@ -55,7 +55,7 @@ class Adapter final : public pci::Function, public Snapshottable {
   /// only while those are copied, and what they write into the display memory meanwhile may show or not, as
   /// on a monitor.
   Screen screen() const;
-  std::string text() const;
+  std::string text() const;  ///< lines of UTF-8; empty in a graphics mode
 
   SavedState save() const override;
 

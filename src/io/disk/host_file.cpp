@@ -23,9 +23,13 @@ Result<std::unique_ptr<HostFile>> HostFile::open(IoQueue& queue, const std::stri
   FileDescriptor fd(::open(path.c_str(), flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));  // a FIFO would wait
   if (!fd) {
     const int error = errno;
-    const bool refused = options.writable && (error == EACCES || error == EROFS || error == EPERM);
+    const bool refused = error == EACCES || error == EROFS || error == EPERM;
+    const bool readable = ::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) == 0;
+    const char* const advice = !refused   ? ""
+                               : readable ? "; with ,readonly or ,overlay=tmp it is not written to"
+                                          : "; run as a user who may read it";
     return fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kHost, "cannot open '{}': {}{}", path,
-                std::strerror(error), refused ? "; with ,readonly or ,overlay=tmp it is not written to" : "");
+                std::strerror(error), advice);
   }
   auto file = std::unique_ptr<HostFile>(new HostFile(queue, std::move(fd), path));
   VELLUM_TRY(file->examine());

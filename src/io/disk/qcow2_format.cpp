@@ -57,7 +57,7 @@ Result<> check_incompatible(const Qcow2Header& header, const std::vector<Feature
   if ((header.incompatible & Qcow2Header::kIncompatibleDirty) != 0)
     return fail(ErrorCode::kBadInput,
                 "the qcow2 image was not closed properly and its refcounts are stale; 'qemu-img check -r "
-                "all' repairs it");
+                "all' repairs it, readonly=on reads it as it is");
   return {};
 }
 
@@ -172,8 +172,9 @@ Result<Qcow2Header> parse_qcow2_header(std::span<const u8> bytes, bool writable)
   VELLUM_TRY(parse_extensions(cluster, h, names));
   VELLUM_TRY(check_incompatible(h, names, writable));
   if (h.crypt_method != 0)
-    return fail(ErrorCode::kUnsupported,
-                "the qcow2 image is encrypted; Vellum reads only those that are not");
+    return fail(
+        ErrorCode::kUnsupported,
+        "the qcow2 image is encrypted; 'qemu-img convert -O qcow2', given its key, makes one that is not");
   if ((h.incompatible & Qcow2Header::kIncompatibleCompression) != 0) {
     const u8 type = h.header_length > 104 ? bytes[104] : 0;
     if (type > 1)

@@ -49,7 +49,8 @@ Result<PortForward> parse_forward(std::string_view value) {
   if (!good)
     return fail(
         ErrorCode::kInvalidArgument,
-        "forward={}: expected PROTOCOL:[HOST-ADDRESS:]HOST-PORT:GUEST-PORT, as in forward=tcp:2222:22",
+        "forward={}: expected tcp or udp:[HOST-ADDRESS:]HOST-PORT:GUEST-PORT, ports from 1 to 65535, as in "
+        "forward=tcp:2222:22",
         value);
   return forward;
 }

@@ -137,12 +137,14 @@ Result<> UserNetwork::start(const NetConfig& config) {
     if (::slirp_add_hostfwd(slirp_, forward.udp ? 1 : 0, ipv4(forward.host_address), forward.host_port,
                             in_addr{0}, forward.guest_port) == 0)
       continue;
+    const int error = errno;
     std::array<char, INET_ADDRSTRLEN> text{};
     const in_addr address = ipv4(forward.host_address);
     ::inet_ntop(AF_INET, &address, text.data(), text.size());
-    return fail(ErrorCode::kHost,
-                "--net user: cannot listen on {} port {} {}: {}; forward another port of the host's",
-                forward.udp ? "udp" : "tcp", text.data(), forward.host_port, std::strerror(errno));
+    return fail(ErrorCode::kHost, "--net user: cannot listen on {} port {} {}: {}; {}",
+                forward.udp ? "udp" : "tcp", text.data(), forward.host_port, std::strerror(error),
+                error == EADDRNOTAVAIL ? "it is to be an address of this host"
+                                       : "forward another port of the host's");
   }
   auto watch = loop_.watch(epoll_.get(), EventLoop::Direction::kRead, [this] { on_ready(); });
   if (!watch) return tl::unexpected(std::move(watch).error().context("--net user"));

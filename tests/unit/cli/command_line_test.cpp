@@ -144,21 +144,45 @@ TEST(CommandLine, WhatIsNoOptionIsADisk) {
   EXPECT_TRUE(options.machine.kernel.empty());
 }
 
+TEST(CommandLine, AFlagTakesNoValue) {
+  EXPECT_EQ(error_of({"run", "disk", "--rng=1"}), "--rng takes no value");
+  EXPECT_EQ(error_of({"run", "disk", "--stats=off"}), "--stats takes no value");
+  EXPECT_EQ(error_of({"doctor", "--json=no"}), "--json takes no value");
+  EXPECT_EQ(error_of({"eject", "s", "cdrom", "--force=0"}), "--force takes no value");
+}
+
+TEST(CommandLine, AScreenIsAPngOrText) {
+  EXPECT_EQ(run_options({"run", "disk", "--screenshot", "a.b/s.TXT"}).machine.screenshot, "a.b/s.TXT");
+  EXPECT_EQ(run_options({"run", "disk", "--screenshot", "screen"}).machine.screenshot, "screen");
+  EXPECT_EQ(error_of({"run", "disk", "--screenshot", "s.jpg"}),
+            "--screenshot 's.jpg': a screen is written as a PNG or as text: name it .png or .txt");
+}
+
 TEST(CommandLine, FirmwareAndAKernelExcludeEachOther) {
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--bios", "b"}),
             "--kernel and --bios: a kernel is started without firmware; give one of them");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--firmware", "bios"}),
+            "--kernel and --firmware bios: a kernel is started without firmware; give one of them");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--boot", "disk"}),
+            "--kernel and --boot: a kernel is started without firmware; give one of them");
+  EXPECT_EQ(error_of({"run", "--kernel", "k", "--uefi-vars", "v"}),
+            "--kernel and --uefi-vars: a kernel is started without firmware; give one of them");
+  EXPECT_EQ(error_of({"run", "disk", "--protocol", "pvh"}),
+            "--protocol 'pvh': there is no kernel; give one with --kernel FILE");
   EXPECT_EQ(error_of({"run", "disk", "--append", "quiet"}),
             "--append 'quiet': there is no kernel; give one with --kernel FILE");
   EXPECT_EQ(error_of({"run", "disk", "--initrd", "i"}),
             "--initrd 'i': there is no kernel; give one with --kernel FILE");
   EXPECT_NE(error_of({"run", "--bios", "b", "--board", "micro"}).find("--board pc"), std::string::npos);
+  EXPECT_NE(error_of({"run", "--firmware", "uefi", "--board", "micro"}).find("--board pc"),
+            std::string::npos);
 }
 
 TEST(CommandLine, UefiIsChosenByKind) {
   const auto options = run_options({"run", "disk", "--firmware", "uefi", "--uefi-vars", "v"});
   EXPECT_EQ(options.machine.firmware, FirmwareKind::kUefi);
   EXPECT_EQ(options.machine.uefi_vars, "v");
-  EXPECT_EQ(run_options({"run", "disk"}).machine.firmware, FirmwareKind::kBios);
+  EXPECT_EQ(run_options({"run", "disk"}).machine.firmware, std::nullopt);
   EXPECT_EQ(error_of({"run", "disk", "--uefi-vars", "v"}),
             "--uefi-vars 'v': add --firmware uefi, which uses them");
   EXPECT_EQ(error_of({"run", "--kernel", "k", "--firmware", "uefi"}),
@@ -167,7 +191,7 @@ TEST(CommandLine, UefiIsChosenByKind) {
 
 TEST(CommandLine, TheBootOrderNamesKindsAndEndsWithTheOthers) {
   using enum BootFrom;
-  EXPECT_EQ(run_options({"run", "disk"}).machine.boot_order, (std::vector{kDisks, kCdroms, kFloppies}));
+  EXPECT_TRUE(run_options({"run", "disk"}).machine.boot_order.empty());
   EXPECT_EQ(run_options({"run", "disk", "--boot", "cdrom"}).machine.boot_order,
             (std::vector{kCdroms, kDisks, kFloppies}));
   EXPECT_EQ(run_options({"run", "disk", "--boot", "floppy,disk"}).machine.boot_order,
