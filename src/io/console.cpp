@@ -31,11 +31,30 @@ Result<std::unique_ptr<Console>> Console::create(EventLoop& loop, int in_fd, int
     console->eof_ = true;
     loop.post([raw] { raw->pump(); });
   }
+  if (RawTerminal::is_terminal(out_fd)) console->modes_.emplace();
   if (RawTerminal::is_terminal(in_fd)) {
     VELLUM_TRY_ASSIGN(terminal, RawTerminal::enter(in_fd));
     console->terminal_.emplace(std::move(terminal));
   }
   return console;
+}
+
+void Console::write(std::span<const u8> bytes) {
+  if (modes_) {
+    const std::scoped_lock lock(modes_mutex_);
+    modes_->see(bytes);
+  }
+  output_->write(bytes);
+}
+
+void Console::restore_terminal() {
+  if (modes_) {
+    const std::string undo = modes_->undo();
+    modes_.reset();
+    if (!undo.empty()) output_->write(std::span(reinterpret_cast<const u8*>(undo.data()), undo.size()));
+    output_->flush();
+  }
+  terminal_.reset();
 }
 
 void Console::connect(Receiver receiver) {

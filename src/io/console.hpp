@@ -11,11 +11,13 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "io/escape_filter.hpp"
 #include "io/output.hpp"
 #include "io/terminal.hpp"
+#include "io/terminal_modes.hpp"
 
 namespace vellum {
 
@@ -34,8 +36,8 @@ class Console {
   /// After the loop has stopped and no vCPU writes.
   ~Console() = default;
 
-  void write(std::span<const u8> bytes) { output_->write(bytes); }  ///< Any thread.
-  bool has_output_room() { return output_->has_room(); }            ///< Any thread.
+  void write(std::span<const u8> bytes);                  ///< Any thread.
+  bool has_output_room() { return output_->has_room(); }  ///< Any thread.
   /// Sets who is told, on the I/O thread, when there is room again; on return the one before will not be.
   void on_output_room(std::function<void()> notify);
   void flush() { output_->flush(); }
@@ -56,8 +58,9 @@ class Console {
   /// Around a stop of the process: gives the terminal back, takes it again. The main thread.
   void suspend();
   void resume();
-  /// Leaves raw mode for good (also done by the destructor).
-  void restore_terminal() { terminal_.reset(); }
+  /// Leaves raw mode for good (also done by the destructor), and undoes what the guest told the terminal.
+  /// When nobody writes any more.
+  void restore_terminal();
 
  private:
   static constexpr std::size_t kMaxPending = 64 * 1024;
@@ -73,6 +76,8 @@ class Console {
   Events events_;
   std::unique_ptr<Output> output_;
   std::optional<RawTerminal> terminal_;
+  std::mutex modes_mutex_;              // a leaf
+  std::optional<TerminalModes> modes_;  ///< the output's, if it is a terminal
   std::atomic<bool> input_possible_{true};
   std::atomic<bool> pump_posted_{false};
 

@@ -267,5 +267,28 @@ TEST_F(TerminalTest, CtrlBracketTwiceOnATerminalLeaves) {
   EXPECT_EQ(left.get_future().wait_for(10s), std::future_status::ready);
 }
 
+TEST_F(ConsoleTest, WhatTheGuestToldTheTerminalIsUndoneAtTheEnd) {
+  const PseudoTerminal screen;
+  if (!screen.works()) GTEST_SKIP() << "no pseudo-terminals on this host";
+  open(screen.shell.get(), screen.shell.get());
+  console->write(bytes_of("\x1b[?7lwide"));
+  console->flush();
+  console->restore_terminal();
+  std::array<char, 64> seen{};
+  const auto n = ::read(screen.user.get(), seen.data(), seen.size());
+  EXPECT_EQ(std::string(seen.data(), n > 0 ? static_cast<std::size_t>(n) : 0), "\x1b[?7lwide\x1b[?7h");
+}
+
+TEST_F(ConsoleTest, NothingIsAddedToAPipe) {
+  const Pipe input, output;
+  open(input.read.get(), output.write.get());
+  console->write(bytes_of("\x1b[?7l"));
+  console->flush();
+  console->restore_terminal();
+  console->write(bytes_of("!"));
+  console->flush();
+  EXPECT_EQ(output.take(6), "\x1b[?7l!");
+}
+
 }  // namespace
 }  // namespace vellum
