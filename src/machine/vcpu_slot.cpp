@@ -32,7 +32,9 @@ void VcpuSlot::trace_exit(const Exit& exit) const {
   static_assert(std::size(kNames) == std::variant_size_v<Exit>);
   VcpuState state;
   engine->pull(StateMask::kGeneral, state);
-  trace.line("exits: {} at {:x} after {} instructions", kNames[exit.index()], state.rip, engine->retired());
+  const u64 retired = engine->retired();
+  trace.line("exits: {} at {:x}{}", kNames[exit.index()], state.rip,
+             retired != 0 ? fmt::format(" after {} instructions", retired) : "");
 }
 
 bool VcpuSlot::deaf() const {

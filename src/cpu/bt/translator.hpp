@@ -33,7 +33,8 @@ class Translator final : public Engine,
   void pull(StateMask groups, VcpuState& to) override { interp_.pull(groups, to); }
   void push(StateMask groups, const VcpuState& from) override { interp_.push(groups, from); }
   void invalidate(GuestPhysRange range) override;
-  u64 retired() const override { return interp_.retired(); }
+  /// Only counted code says; what the interpreter alone ran is no figure of anybody's.
+  u64 retired() const override { return counted_ ? interp_.retired() : 0; }
   u64 steps() const override { return interp_.steps(); }
   void stats(std::vector<StatRow>& rows) const override;
 
