@@ -25,7 +25,10 @@ Result<> check_writable(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
     return fail_errno(fmt::format("cannot write '{}'", path), EISDIR);
-  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  std::filesystem::path target = path;
+  if (std::filesystem::is_symlink(path, error))  // the file is made where it leads to
+    target = target.parent_path() / std::filesystem::read_symlink(path, error);
+  const std::filesystem::path parent = target.parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
   const bool there = ::faccessat(AT_FDCWD, path.c_str(), F_OK, AT_EACCESS) == 0;
   // A file is written to, or made in its folder.

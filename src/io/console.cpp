@@ -51,6 +51,8 @@ void Console::restore_terminal() {
   if (modes_) {
     const std::string undo = modes_->undo();
     modes_.reset();
+    // Nobody looks at signals any more, so nothing may wait: a terminal that takes none does without.
+    output_->abandon();
     if (!undo.empty()) output_->write(std::span(reinterpret_cast<const u8*>(undo.data()), undo.size()));
     output_->flush();
   }

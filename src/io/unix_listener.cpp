@@ -50,7 +50,9 @@ Result<> clear_path(const std::string& path) {
 Result<FileDescriptor> lock_path(const std::string& path) {
   const std::string name = path + ".lock";
   FileDescriptor lock(::open(name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!lock) return fail_errno(fmt::format("cannot listen at '{}'", path), errno);
+  if (!lock && errno == ENOENT) return fail_errno(fmt::format("cannot listen at '{}'", path), errno);
+  if (!lock)
+    return fail_errno(fmt::format("cannot listen at '{}': cannot open its lock '{}'", path, name), errno);
   struct stat ours {
   }, there{};
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(lock.get(), &ours) != 0 ||

@@ -28,8 +28,8 @@ Result<> check_firmware(const MachineConfig& config) {
     return fail(ErrorCode::kInvalidArgument,
                 "firmware needs a PCI bus, which --board micro lacks; use --board pc, or --kernel FILE");
   if (config.bios.empty() && !bootable)
-    return fail(ErrorCode::kInvalidArgument,
-                "nothing to boot; give a disk image, or a kernel with --kernel FILE");
+    return fail(ErrorCode::kInvalidArgument, "nothing to boot; give {}a kernel with --kernel FILE",
+                config.board == BoardKind::kMicro ? "" : "a disk image, or ");
   const auto without_kernel = [](const char* option, const std::string& value) {
     return fail(ErrorCode::kInvalidArgument, "{} '{}': there is no kernel; give one with --kernel FILE",
                 option, value);

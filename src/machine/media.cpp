@@ -41,7 +41,8 @@ Result<std::shared_ptr<Disk>> Machine::open_cdrom(const std::string& path) {
   config.file = path;
   config.format = "raw";
   config.read_only = true;
-  if (std::error_code error; std::filesystem::is_empty(path, error) && !error)
+  if (std::error_code error;
+      std::filesystem::is_regular_file(path, error) && std::filesystem::file_size(path, error) == 0)
     return fail(ErrorCode::kBadInput, "'{}' is empty; give the image of a CD-ROM, or none", path);
   VELLUM_TRY_ASSIGN(disk, open_disk(loop_, config, config_.clock == ClockKind::kVirtual));
   if (disk->size() < ide::kCdSector)

@@ -59,6 +59,19 @@ struct PseudoTerminal {
     EXPECT_EQ(::tcgetattr(shell.get(), &mode), 0);
     return mode;
   }
+  // What is on the screen, once `count` bytes are, or what there is after ten seconds.
+  std::string shown(std::size_t count) const {
+    std::string text(count, '\0');
+    std::size_t have = 0;
+    pollfd wait{user.get(), POLLIN, 0};
+    while (have<count&& ::poll(&wait, 1, 10'000)> 0) {
+      const auto n = ::read(user.get(), text.data() + have, count - have);
+      if (n <= 0) break;
+      have += static_cast<std::size_t>(n);
+    }
+    text.resize(have);
+    return text;
+  }
   FileDescriptor user, shell;
 };
 
@@ -274,9 +287,21 @@ TEST_F(ConsoleTest, WhatTheGuestToldTheTerminalIsUndoneAtTheEnd) {
   console->write(bytes_of("\x1b[?7lwide"));
   console->flush();
   console->restore_terminal();
-  std::array<char, 64> seen{};
-  const auto n = ::read(screen.user.get(), seen.data(), seen.size());
-  EXPECT_EQ(std::string(seen.data(), n > 0 ? static_cast<std::size_t>(n) : 0), "\x1b[?7lwide\x1b[?7h");
+  EXPECT_EQ(screen.shown(14), "\x1b[?7lwide\x1b[?7h");
+}
+
+TEST_F(ConsoleTest, ATerminalThatTakesNothingIsNotWaitedFor) {
+  const PseudoTerminal screen;
+  if (!screen.works()) GTEST_SKIP() << "no pseudo-terminals on this host";
+  const Pipe input;
+  open(input.read.get(), screen.shell.get());
+  console->write(bytes_of("\x1b[?7l"));
+  console->flush();
+  EXPECT_EQ(screen.shown(5), "\x1b[?7l");
+  ASSERT_EQ(::tcflow(screen.shell.get(), TCOOFF), 0);
+  auto restored = std::async(std::launch::async, [this] { console->restore_terminal(); });
+  EXPECT_EQ(restored.wait_for(10s), std::future_status::ready);
+  ::tcflow(screen.shell.get(), TCOON);  // else a failure would wait for ever
 }
 
 TEST_F(ConsoleTest, NothingIsAddedToAPipe) {

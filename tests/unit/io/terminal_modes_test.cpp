@@ -24,6 +24,10 @@ TEST(TerminalModes, WhatFirmwareAndProgramsLeaveIsUndone) {
   EXPECT_EQ(undo_of({"\x1b[?1049h\x1b[?1h\x1b[?2004h\x1b[?25l"}), "\x1b[?1049l\x1b[?1l\x1b[?25h\x1b[?2004l");
   EXPECT_EQ(undo_of({"\x1b[1000;1006;7l\x1b[?1000;1006h"}), "\x1b[?1000l\x1b[?1006l");
   EXPECT_EQ(undo_of({"\x1b[01;32mroot"}), "\x1b[0m");
+  EXPECT_EQ(undo_of({"\x1b[?1h\x1b="}), "\x1b[?1l\x1b>");  // less, vim
+  EXPECT_EQ(undo_of({"\x1b[>4;2m\x1b[4h"}), "\x1b[>4m\x1b[4l");
+  EXPECT_EQ(undo_of({"\x1b(0lqqk"}), "\x1b(B");
+  EXPECT_EQ(undo_of({"\x0elqqk"}), "\x0f");
   EXPECT_EQ(undo_of({"\x1b[2;20r"}),
             "\x1b"
             "7\x1b[r\x1b"
@@ -33,7 +37,9 @@ TEST(TerminalModes, WhatFirmwareAndProgramsLeaveIsUndone) {
 TEST(TerminalModes, WhatTheGuestUndoesItselfIsDone) {
   EXPECT_EQ(undo_of({"\x1b[?7l\x1b[?25l\x1b[?25h\x1b[?7h"}), "");
   EXPECT_EQ(undo_of({"\x1b[1;31mred\x1b[0m\x1b[1m\x1b[m"}), "");
-  EXPECT_EQ(undo_of({"\x1b[2;20r\x1b[r"}), "");
+  EXPECT_EQ(undo_of({"\x1b[2;20r\x1b[r\x1b[2;20r\x1b[0r"}), "");
+  EXPECT_EQ(undo_of({"\x1b[?1h\x1b=\x1b[?1l\x1b>\x1b[>4;2m\x1b[>4;m\x1b[4h\x1b[4l\x1b(0\x1b(B\x0e\x0f"}), "");
+  EXPECT_EQ(undo_of({"\x1b[?1049h\x1b[?47l"}), "");
   EXPECT_EQ(undo_of({"\x1b[?7l\x1b[31m\x1b[?1049h\x1b"
                      "c"}),
             "");
@@ -44,6 +50,8 @@ TEST(TerminalModes, SequencesMayComeInPiecesAndBeCutOff) {
   EXPECT_EQ(undo_of({"\x1b[?7\nl"}), "\x1b[?7h");         // a line feed within moves the cursor and no more
   EXPECT_EQ(undo_of({"\x1b[?7\x1b[?25l"}), "\x1b[?25h");  // another begins
   EXPECT_EQ(undo_of({"\x1b[?" + std::string(1000, '7') + "l\x1b[?7l"}), "\x1b[?7h");
+  EXPECT_EQ(undo_of({"\x1b[?7l\x1b[?7\x18h"}), "\x1b[?7h");       // taken back
+  EXPECT_EQ(undo_of({"\x1b[>1m\x1b[2;2;3;3;0$r\x1b[>31u"}), "");  // other sequences
   EXPECT_EQ(undo_of({"\x1b[?;;:;7l"}), "\x1b[?7h");
   EXPECT_EQ(undo_of({"\x1b[?99999999999l\x1b[?h\x1b[?"}), "");
 }
