@@ -89,6 +89,12 @@ class BtCrossingLink : public TwoPagesGuest, public ::testing::WithParamInterfac
 INSTANTIATE_TEST_SUITE_P(Counted, BtCrossingLink,
                          ::testing::Values(Options::Count::kOn, Options::Count::kOff));
 
+TEST_P(BtCrossingLink, InstructionsAreSaidWhereTheyAreCounted) {
+  loop_within_page();
+  run();
+  EXPECT_EQ(engine_.retired() != 0, GetParam() == Options::Count::kOn);
+}
+
 TEST_P(BtCrossingLink, LoopStaysInTranslatedCode) {
   loop_within_page();
   state_.gpr[x86::kRcx] = 10'000;
