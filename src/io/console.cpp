@@ -53,6 +53,7 @@ void Console::restore_terminal() {
     modes_.reset();
     // Nobody looks at signals any more, so nothing may wait: a terminal that takes none does without.
     output_->abandon();
+    // SAFETY: bytes as bytes.
     if (!undo.empty()) output_->write(std::span(reinterpret_cast<const u8*>(undo.data()), undo.size()));
     output_->flush();
   }
